@@ -135,24 +135,3 @@ create table autoholds (
     created          timestamptz not null default now()
 );
 create index autoholds_tenant on autoholds (tenant, project, job);
-
--- What happened to a tenant as a whole, newest last: reconfigurations, pauses, configuration errors.
-create table system_events (
-    id           bigserial primary key,
-    tenant       text not null,
-    event_id     text not null,
-    event_time   timestamptz not null default now(),
-    event_type   text not null,
-    description  text not null default ''
-);
-create index system_events_tenant on system_events (tenant, id desc);
-
--- The switches that an administrator can throw for a tenant; no row means that all are off.
-create table tenant_states (
-    tenant                    text primary key,
-    trigger_queue_paused      boolean not null default false,
-    trigger_queue_discarding  boolean not null default false,
-    result_queue_paused       boolean not null default false,
-    reason                    text,
-    info                      text
-);
