@@ -64,9 +64,11 @@ class SubmitRequirement(msgspec.Struct, frozen=True):
 class TriggerEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Something happened at a connection.
 
-    `ref` is always full for branches and tags (`refs/heads/main`), and the patch set's ref for changes. For ref-updated,
-    `branch` is set when the ref is a branch. `comment` is the text as the other side shows it; `patchset_comments` are
-    comments on the patch set as a whole, where they are told apart. `delivery` names the happening for ever: equal
+    `ref` is always full for branches and tags (`refs/heads/main`), and the patch set's ref for changes. For
+    ref-updated, `branch` is set when the ref is a branch; `sent_ref` is the ref as it was sent where that differs
+    (triggers are held against it). `newrev` of a change's event is the patch set's commit, of change-merged the new
+    tip. `comment` is the text as the other side shows it; `patchset_comments` are comments on the patch set as a
+    whole, where they are told apart. `delivery` names the happening for ever: equal
     ids are the same happening, however it was learned.
     """
 
@@ -78,6 +80,7 @@ class TriggerEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     at: float
     branch: str | None = None
     ref: str | None = None
+    sent_ref: str | None = None
     oldrev: str | None = None
     newrev: str | None = None
     change: int | None = None
@@ -234,7 +237,10 @@ class Connection(Protocol):
     canonical_hostname: str
 
     async def listen(self, emit: Emit, since: Position | None = None) -> None:
-        """Tell of events for ever: first what happened since `since`, then live; reconnects by itself. Cancel to stop."""
+        """Tell of events for ever: what happened since `since`, then live; reconnects by itself. Cancel to stop.
+
+        A little of what happened before `since` may be told again: know it by its delivery id.
+        """
 
     def watch(self, projects: Iterable[str]) -> None:
         """Name the projects whose refs are compared when listening begins again, besides those of `since`."""
@@ -243,7 +249,8 @@ class Connection(Protocol):
         """A change as it is now (never from a cache); patchset None is the current one."""
 
     async def dependencies(self, change: ChangeInfo) -> list[ChangeInfo]:
-        """Unmerged git parents, nearest first. `depends_on` footers are URLs: resolve them by `number_of`."""
+        """The git parents (one step) that have not landed, at the very patch sets that the commit names: some may be
+        outdated or abandoned. `depends_on` footers are URLs: resolve them by `number_of`."""
 
     async def needed_by(self, change: ChangeInfo) -> list[ChangeInfo]:
         """Open changes here that need this one by git parentage, current patch sets only."""
