@@ -13,6 +13,23 @@ health, quota and what it offers), an *action* (one line of a plan).
 again with nothing else changed, it says nothing.
 """
 
+from trunkline.pool.actions import (
+    Accept,
+    Action,
+    Assign,
+    Create,
+    DeclineBy,
+    Delete,
+    Fail,
+    Fulfil,
+    Recycle,
+    Release,
+    Unaccept,
+    WriteOff,
+    apply,
+)
+from trunkline.pool.explain import explain
+from trunkline.pool.health import Outcome, observe
 from trunkline.pool.model import (
     Constraints,
     Decline,
@@ -36,27 +53,51 @@ from trunkline.pool.model import (
     Vendor,
     World,
 )
+from trunkline.pool.plan import Policy, plan
+from trunkline.pool.providers import ProviderProblem, provider_specs
+from trunkline.pool.step import step
 
 __all__ = [
+    "Accept",
+    "Action",
+    "Assign",
     "Constraints",
+    "Create",
     "Decline",
+    "DeclineBy",
+    "Delete",
+    "Fail",
     "FlavorSpec",
+    "Fulfil",
     "ImageSpec",
     "LabelSpec",
     "Node",
     "NodeState",
     "Offer",
+    "Outcome",
+    "Policy",
     "ProviderHealth",
+    "ProviderProblem",
     "ProviderSpec",
     "Quota",
+    "Recycle",
     "RegionFacts",
     "RegionKey",
     "RegionStatus",
+    "Release",
     "Request",
     "RequestState",
     "Resources",
     "StaticNode",
     "Trouble",
+    "Unaccept",
     "Vendor",
     "World",
+    "WriteOff",
+    "apply",
+    "explain",
+    "observe",
+    "plan",
+    "provider_specs",
+    "step",
 ]

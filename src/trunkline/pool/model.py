@@ -307,10 +307,12 @@ class Quota(msgspec.Struct, frozen=True):
 
 
 class Offer(msgspec.Struct, frozen=True):
-    """What a region was seen to have. problem: why a label cannot be had, by label name of the provider."""
+    """What a region was seen to have, of what the providers' labels ask for."""
 
     flavors: dict[str, Resources] = {}  # by the name that specs use
-    problems: dict[str, str] = {}  # "image:<name>" or "flavor:<name>" → what is wrong
+    images: dict[str, str] = {}  # by the name that specs use → id there
+    problems: dict[str, str] = {}  # "image:<name>" or "flavor:<name>" → why it cannot be had
+    azs: tuple[str, ...] = ()
 
 
 class RegionFacts(msgspec.Struct, frozen=True):

@@ -25,7 +25,7 @@ _COLUMNS = """
 
 
 async def mark(conn: Connection, ids: Sequence[str], state: str, *, locked_by: str | None = None) -> int:
-    """A build starts on nodes ("in-use", locked_by who runs it) or is done with them ("used"). Returns how many moved."""
+    """A build starts on nodes ("in-use", locked_by who runs it) or is done with them ("used"). Returns how many."""
     assert state in ("in-use", "used"), state
     was = ["ready", "in-use"] if state == "in-use" else ["ready", "in-use", "used"]
     cursor = await conn.execute(
@@ -121,7 +121,7 @@ async def insert(conn: Connection, values: Mapping[str, Any]) -> None:
 
 async def update(conn: Connection, id: str, was: Sequence[str], **values: Any) -> bool:
     """Set columns of a node if its state is still one of `was`. A new state sets state_time. Tells the planner."""
-    changes = [sql.SQL("{} = {}").format(sql.Identifier(c), sql.Placeholder()) for c in values]
+    changes: list[sql.Composable] = [sql.SQL("{} = {}").format(sql.Identifier(c), sql.Placeholder()) for c in values]
     if "state" in values:
         changes.append(sql.SQL("state_time = clock_timestamp()"))
     cursor = await conn.execute(

@@ -27,7 +27,8 @@ async def listed(conn: Connection) -> list[Row]:
     cursor = await conn.execute(
         """
         select cloud, region, provider, vendor, city, country, jurisdiction, lat, lon, state, reason, quota, usage,
-            health, offer, launcher, extract(epoch from since)::float8 as since, extract(epoch from seen)::float8 as seen
+            health, offer, launcher, extract(epoch from since)::float8 as since,
+            extract(epoch from seen)::float8 as seen
         from regions order by cloud, region
         """
     )

@@ -75,7 +75,10 @@ async def create(
 async def revise_priority(conn: Connection, id: str, priority: int, relative_priority: int) -> None:
     """Move a request that still waits within the order."""
     await conn.execute(
-        "update node_requests set priority = %s, relative_priority = %s where id = %s and state in ('requested', 'accepted')",
+        """
+        update node_requests set priority = %s, relative_priority = %s
+        where id = %s and state in ('requested', 'accepted')
+        """,
         (priority, relative_priority, id),
     )
 
@@ -155,7 +158,7 @@ async def unaccept(conn: Connection, id: str) -> bool:
 
 
 async def fulfil(conn: Connection, id: str, node_ids: Sequence[str]) -> Row | None:
-    """Answer a request with nodes that are all ready and its own. Returns its row, or None if that is not so (any more)."""
+    """Answer a request with nodes that are all ready and its own. Returns its row, or None if they are not."""
     cursor = await conn.execute(
         f"""
         update node_requests r set state = 'fulfilled', state_time = clock_timestamp(), node_ids = %(node_ids)s
@@ -225,7 +228,7 @@ async def forget_answered(conn: Connection, older_than_s: float) -> int:
 
 async def _move(conn: Connection, id: str, was: str, change: str, **values: Any) -> bool:
     cursor = await conn.execute(
-        f"update node_requests set {change}, state_time = clock_timestamp() where id = %(id)s and state = %(was)s",  # type: ignore[arg-type]
+        f"update node_requests set {change}, state_time = clock_timestamp() where id = %(id)s and state = %(was)s",
         {"id": id, "was": was, **values},
     )
     return cursor.rowcount > 0
