@@ -227,6 +227,7 @@ class Instance(msgspec.Struct, frozen=True):
     provider: str
     vendor: str
     jurisdiction: str
+    country: str
     city: str
     created: float
     state_since: float
@@ -265,9 +266,10 @@ class Rollout(msgspec.Struct, frozen=True):
 class AppState(msgspec.Struct, frozen=True):
     """All that the planner remembers of one application.
 
-    ``target`` is the commit wanted everywhere, ``good`` the last one that ran healthy everywhere, ``landed`` the commits
-    that passed their gate (newest last). ``moves`` are the times of recent reactions (bounded by failover limits),
-    ``avoid`` the providers that refused lately, until when. ``generation`` counts changes of the published set.
+    ``target`` is the commit wanted everywhere, ``good`` the last one that ran healthy everywhere, ``landed`` the
+    commits that passed their gate (newest last). ``moves`` are the times of recent reactions (bounded by failover
+    limits), ``avoid`` the providers that refused lately, until when. ``generation`` counts changes of the published
+    set, ``serial`` the instances and ``deploys`` the builds ever asked for.
     """
 
     tenant: str
