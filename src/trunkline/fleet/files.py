@@ -236,7 +236,8 @@ class _Reader:
 
     def near(self, value: Any, path: Path) -> tuple[Near, ...] | None:
         if not isinstance(value, list):
-            return self.wrong(path, "a list of maps with a city", value)
+            self.wrong(path, "a list of maps with a city", value)
+            return None
         return tuple(self.city(one, (*path, index)) for index, one in enumerate(value))
 
     def city(self, value: Any, path: Path) -> Near:
@@ -268,7 +269,8 @@ class _Reader:
 
     def health(self, value: Any, path: Path) -> tuple[HealthCheck, ...] | None:
         if not isinstance(value, list):
-            return self.wrong(path, "a list of checks", value)
+            self.wrong(path, "a list of checks", value)
+            return None
         return tuple(self.check(one, (*path, index)) for index, one in enumerate(value))
 
     def check(self, value: Any, path: Path) -> HealthCheck:
@@ -313,12 +315,14 @@ class _Reader:
 
     # Scalars: each gives the value, or None after an error.
 
-    def wrong(self, path: Path, wanted: str, value: Any) -> Any:
+    def wrong(self, path: Path, wanted: str, value: Any) -> None:
         self.error(path, f"{_said(path)} must be {wanted}, it is {kind_of(value)}")
-        return None
 
     def text_value(self, value: Any, path: Path) -> str | None:
-        return value if isinstance(value, str) and value else self.wrong(path, "a string", value)
+        if isinstance(value, str) and value:
+            return value
+        self.wrong(path, "a string", value)
+        return None
 
     def name(self, value: Any, path: Path) -> str | None:
         if isinstance(value, str) and _NAME.fullmatch(value):
@@ -335,12 +339,14 @@ class _Reader:
     def url_path(self, value: Any, path: Path) -> str | None:
         if isinstance(value, str) and value.startswith("/") and value.isprintable() and " " not in value:
             return value
-        return self.wrong(path, "a path that begins with /", value)
+        self.wrong(path, "a path that begins with /", value)
+        return None
 
     def words(self, value: Any, path: Path) -> tuple[str, ...] | None:
         if isinstance(value, list) and all(isinstance(word, str) for word in value):
             return tuple(value)
-        return self.wrong(path, "a list of strings", value)
+        self.wrong(path, "a list of strings", value)
+        return None
 
     def one_of(self, value: Any, path: Path, known: list[str]) -> str | None:
         if value in known:
@@ -367,7 +373,8 @@ class _Reader:
     def amount(self, value: Any, path: Path) -> float | None:
         if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e6:
             return float(value)
-        return self.wrong(path, "a number above 0", value)
+        self.wrong(path, "a number above 0", value)
+        return None
 
     def seconds(self, value: Any, path: Path) -> float | None:
         if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e9:

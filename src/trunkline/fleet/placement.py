@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from .cities import distance_km
-from .model import Application, Instance, InstanceState, RegionHealth, RegionView, Survive
+from .model import Application, Health, Instance, InstanceState, RegionHealth, RegionView, Survive
 
 FLAP_S = 600.0
 """A region whose state changed within this time is used after steady ones."""
@@ -190,6 +190,15 @@ def worst_first(application: Application, regions: Sequence[RegionView], keep: S
         region = by_provider.get(i.provider)
         km = distance_km(region, application.placement.near) if region else 0.0
         ailing = region is not None and region.health is not RegionHealth.HEALTHY
-        return (breaks, i.published, not ailing, -vendors.count(i.vendor), -round(km), -i.created, i.id)
+        return (
+            breaks,
+            i.health is Health.HEALTHY,
+            i.commit is not None,
+            not ailing,
+            -vendors.count(i.vendor),
+            -round(km),
+            -i.created,
+            i.id,
+        )
 
     return sorted(keep, key=badness)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from . import placement
 from .actions import Action, Delete, Drain, Leave, Place, Plan, Publish, Return, Unpublish
 from .apply import apply
-from .judge import fault, hold, is_serving, keepers, live, region_is_down
+from .judge import fault, hold, is_serving, keepers, live, region_is_down, region_of
 from .model import (
     AppState,
     Condition,
@@ -20,6 +20,7 @@ from .model import (
     InstanceId,
     InstanceState,
     Leaving,
+    RegionHealth,
     RolloutState,
     Seen,
     Status,
@@ -29,13 +30,19 @@ from .survival import survives
 
 
 def plan(state: AppState, seen: Seen, now: float) -> Plan:
-    """What to do now. Pure; O(regions × instances) for each instance that moves."""
+    """What to do now, and how things stand then."""
+    state, actions = advance(state, seen, now)
+    return Plan(actions, status(state, seen, now))
+
+
+def advance(state: AppState, seen: Seen, now: float) -> tuple[AppState, tuple[Action, ...]]:
+    """All passes once. Costs O(instances) if nothing moves, O(regions × instances) more for each that does."""
     actions: list[Action] = []
     for decide in _PASSES:
         found = decide(state, seen, now)
         state = apply(state, found, seen, now)
         actions.extend(found)
-    return Plan(tuple(actions), status(state, seen, now))
+    return state, tuple(actions)
 
 
 def _obey_law(state: AppState, seen: Seen, now: float) -> list[Action]:
@@ -166,27 +173,38 @@ def _remove(state: AppState, seen: Seen, now: float) -> list[Action]:
     enough = serving >= (0 if state.retired else state.application.instances)
     actions: list[Action] = []
     for i in state.instances:
-        if i.state is InstanceState.DRAINING:
+        draining = i.state is InstanceState.DRAINING
+        if (draining or i in live(state)) and placement.forbidden(state.application, i):
+            actions.append(Delete(i.id, i.reason))
+        elif draining:
             if now - i.state_since >= state.application.drain_s:
                 actions.append(Delete(i.id, "drained"))
-        elif i.leaving is Leaving.FORBIDDEN and i.state is not InstanceState.DELETING:
-            actions.append(Delete(i.id, i.reason))
         elif i.leaving is not None and not held and i in live(state):
-            actions.extend(_let_go(i, seen, enough))
+            actions.extend(_let_go(state, i, seen, now, enough))
     return actions
 
 
-def _let_go(i: Instance, seen: Seen, enough: bool) -> list[Action]:
+def _let_go(state: AppState, i: Instance, seen: Seen, now: float, enough: bool) -> list[Action]:
     if i.commit is None:
         return [Delete(i.id, f"{i.reason}; nothing runs on it")]
     if i.published and i.state is InstanceState.DEPLOYING:
         return []  # its build ends first
     if i.published:
         return [Drain(i.id, f"{i.reason}; {'enough others serve'}")] if enough else []
-    dead = i.health is Health.UNHEALTHY or i.id in seen.gone
-    if enough or (dead and not region_is_down(i, seen.regions)):
+    if enough or i.id in seen.gone or _stays_dead(state, i, seen, now):
         return [Delete(i.id, i.reason)]
     return []
+
+
+def _stays_dead(state: AppState, i: Instance, seen: Seen, now: float) -> bool:
+    """Whether its region has answered for long enough that it would serve again if it could."""
+    region = region_of(i, seen.regions)
+    return (
+        i.health is Health.UNHEALTHY
+        and region is not None
+        and region.health is not RegionHealth.DOWN
+        and now - region.since >= state.application.failover.detect_s
+    )
 
 
 _PASSES: tuple[Callable[[AppState, Seen, float], list[Action]], ...] = (

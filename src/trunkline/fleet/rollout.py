@@ -22,8 +22,11 @@ def wanted_count(state: AppState) -> int:
     if state.retired:
         return 0
     count = state.application.instances
-    spare = is_rolling(state) and state.application.must_serve >= count > 0 and bool(outdated(state))
-    return count + int(spare)
+    if not is_rolling(state) or state.application.must_serve < count or count == 0:
+        return count
+    kept = keepers(state)
+    old = any(i.commit not in (None, state.target) for i in kept)
+    return count + int(old or len(kept) > count)
 
 
 def is_rolling(state: AppState) -> bool:

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from msgspec.structs import replace
 
 from .actions import Action, Plan
-from .apply import apply, avoid, change, moved
+from .apply import avoid, change, moved
 from .events import Asked, BuildCompleted, Event, Landed, NodeFailed, NodeGone, NodeReady, Submitted
 from .judge import refresh
 from .model import AppState, Health, Instance, InstanceState, Rollout, RolloutState, Seen
 from .placement import forbidden
-from .plan import plan, status
+from .plan import advance, status
 
 PASSES_AT_MOST = 20
 LANDED_KEPT = 100
@@ -28,10 +28,10 @@ def step(state: AppState, events: Sequence[Event], seen: Seen, now: float) -> tu
     state = refresh(state, seen, now)
     actions: list[Action] = []
     for _ in range(PASSES_AT_MOST):
-        found = plan(state, seen, now).actions
+        state, found = advance(state, seen, now)
         if not found:
             break
-        state = refresh(apply(state, found, seen, now), seen, now)
+        state = refresh(state, seen, now)
         actions.extend(found)
     assert invariants_hold(state), state
     return state, Plan(tuple(actions), status(state, seen, now))
