@@ -142,9 +142,9 @@ class World:
         return self
 
     def settle(self, within: float = 7200.0) -> World:
-        """Until nothing was asked or expected for 3 minutes; the planner must come to rest (law F8)."""
+        """Until nothing was asked or expected for more than a cooldown; the planner must come to rest (law F8)."""
         end, quiet = self.now + within, 0.0
-        while quiet < 180:
+        while quiet < max(360, self.state.application.failover.cooldown_s + 60):
             assert self.now < end, ("does not settle", self.status, self.log[-20:])
             quiet = 0.0 if self.tick() or self.due or self.inbox else quiet + self.tick_s
         return self

@@ -27,12 +27,15 @@ SERVING_STATES = (InstanceState.RUNNING, InstanceState.DEPLOYING)
 LIVE_STATES = (InstanceState.REQUESTED, InstanceState.READY, InstanceState.DEPLOYING, InstanceState.RUNNING)
 
 
-def verdict(application: Application, instance: Instance, streaks: Sequence[Streak]) -> Health:
-    """Health of an instance by the probes since its last deploy; what it was if they do not say enough."""
+def verdict(application: Application, instance: Instance, streaks: Sequence[Streak], gone: bool) -> Health:
+    """Health of an instance by the probes since its last deploy; what it was if they do not say enough.
+
+    Without health checks an instance is well as long as its server is there.
+    """
     if instance.state not in SERVING_STATES or instance.commit is None:
         return instance.health
     if not application.health:
-        return Health.HEALTHY
+        return Health.UNHEALTHY if gone else Health.HEALTHY
     fail_after = max(check.fail_after for check in application.health)
     pass_after = max(check.pass_after for check in application.health)
     deployed = instance.deployed_at or 0.0
@@ -51,7 +54,7 @@ def refresh(state: AppState, seen: Seen, now: float) -> AppState:
 
 
 def _judged(application: Application, instance: Instance, seen: Seen, now: float) -> Instance:
-    health = verdict(application, instance, seen.streaks.get(instance.id, ()))
+    health = verdict(application, instance, seen.streaks.get(instance.id, ()), instance.id in seen.gone)
     return instance if health is instance.health else replace(instance, health=health, health_since=now)
 
 
