@@ -1,8 +1,8 @@
 """Which changes enter which queue, in which order, or why not. Pure: a question about values, answered with values.
 
 Order of the questions (specification §2): is it there already, is an older patch set there, does it meet the
-requirements, what does it need (transitively; cycles become bundles where the queue allows them), are those ready, and in
-a dependent pipeline: who waits for it.
+requirements, what does it need (transitively; cycles become bundles where the queue allows them), are those ready, and
+in a dependent pipeline: who waits for it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from trunkline.gate.events import AnyEvent
 from trunkline.gate.model import Change, ItemId, ItemSpec, Manager, QueueId, RefKey, Struct
 
 
-class Candidate(Struct):
+class Candidate(Struct, frozen=True):
     """A change as the admission must know it. Keys of `needs` and `needed_by` without a candidate count as unknown."""
 
     change: Change
@@ -32,7 +32,7 @@ class Candidate(Struct):
     in_pipeline: bool = True  # its project has this pipeline
 
 
-class PipelineRules(Struct):
+class PipelineRules(Struct, frozen=True):
     tenant: str
     name: str
     manager: Manager
@@ -44,7 +44,7 @@ class PipelineRules(Struct):
     changes_now: int = 0  # in the whole pipeline
 
 
-class Presence(Struct):
+class Presence(Struct, frozen=True):
     """Where a change stands now."""
 
     pipeline: str
@@ -53,7 +53,7 @@ class Presence(Struct):
     live: bool = True
 
 
-class Entry(Struct):
+class Entry(Struct, frozen=True):
     """One event for one queue. The queue is created if it does not exist."""
 
     queue: QueueId
@@ -62,7 +62,7 @@ class Entry(Struct):
     branch: str | None = None
 
 
-class Admission(Struct):
+class Admission(Struct, frozen=True):
     """What follows: `entries` in order (removals first); or a refusal, said to the reporters unless `silent`."""
 
     entries: tuple[Entry, ...] = ()

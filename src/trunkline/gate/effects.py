@@ -40,7 +40,7 @@ class Effect(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
     """Base of all effects; the tag on the wire is the class name."""
 
 
-class MergeFuture(Effect):
+class MergeFuture(Effect, frozen=True):
     """Merge `changes` in order onto the branch tips. All but the last `own` come from ahead (or non-live)."""
 
     item: ItemId
@@ -50,7 +50,7 @@ class MergeFuture(Effect):
     own: int = 1
 
 
-class FreezeJobs(Effect):
+class FreezeJobs(Effect, frozen=True):
     """Freeze the job graph of the item in the layout of its future."""
 
     item: ItemId
@@ -59,14 +59,14 @@ class FreezeJobs(Effect):
     changes: tuple[Change, ...]  # the item's own
 
 
-class BuildsetCreated(Effect):
+class BuildsetCreated(Effect, frozen=True):
     item: ItemId
     future: FutureId
     changes: tuple[Change, ...]
     event_id: str = ""
 
 
-class BuildsetClosed(Effect):
+class BuildsetClosed(Effect, frozen=True):
     """`result` as Zuul names it: SUCCESS, FAILURE, MERGE_CONFLICT, CONFIG_ERROR, NO_JOBS, DEQUEUED."""
 
     item: ItemId
@@ -75,7 +75,7 @@ class BuildsetClosed(Effect):
     message: str = ""
 
 
-class RequestNodes(Effect):
+class RequestNodes(Effect, frozen=True):
     request: RequestId
     item: ItemId
     future: FutureId
@@ -87,27 +87,27 @@ class RequestNodes(Effect):
     alternative: int = 0
 
 
-class ReviseNodes(Effect):
+class ReviseNodes(Effect, frozen=True):
     """An open request stands elsewhere in the order now."""
 
     request: RequestId
     relative_priority: int
 
 
-class CancelNodes(Effect):
+class CancelNodes(Effect, frozen=True):
     """Not wanted any more, fulfilled or not."""
 
     request: RequestId
 
 
-class ReturnNodes(Effect):
+class ReturnNodes(Effect, frozen=True):
     """The build that used them has ended. (To hold them for somebody is the shell's decision.)"""
 
     request: RequestId
     build: BuildId | None = None
 
 
-class AcquireSemaphores(Effect):
+class AcquireSemaphores(Effect, frozen=True):
     """All of `names` at once, or wait. Lower `priority` first, then lower `relative_priority`, then older."""
 
     ticket: str
@@ -119,7 +119,7 @@ class AcquireSemaphores(Effect):
     relative_priority: int
 
 
-class ReleaseSemaphores(Effect):
+class ReleaseSemaphores(Effect, frozen=True):
     """Give back what the ticket holds, or stop waiting."""
 
     ticket: str
@@ -127,7 +127,7 @@ class ReleaseSemaphores(Effect):
     job: JobId
 
 
-class StartBuild(Effect):
+class StartBuild(Effect, frozen=True):
     build: BuildId
     item: ItemId
     future: FutureId
@@ -145,7 +145,7 @@ class StartBuild(Effect):
     relative_priority: int = 0
 
 
-class CancelBuild(Effect):
+class CancelBuild(Effect, frozen=True):
     """Stop it wherever it is and record it as CANCELED; what it still answers is not listened to."""
 
     build: BuildId
@@ -154,11 +154,11 @@ class CancelBuild(Effect):
     job: JobId
 
 
-class ResumeBuild(Effect):
+class ResumeBuild(Effect, frozen=True):
     build: BuildId
 
 
-class RecordBuild(Effect):
+class RecordBuild(Effect, frozen=True):
     """The verdict on a build, executed or not. `final` false: RETRY, another attempt follows."""
 
     build: BuildId
@@ -176,7 +176,7 @@ class RecordBuild(Effect):
     at: float = 0.0
 
 
-class Report(Effect):
+class Report(Effect, frozen=True):
     """Say it to the reporters of that kind. `future` empty: nothing was tested."""
 
     item: ItemId
@@ -190,7 +190,7 @@ class Report(Effect):
     answer: bool = False  # a ReportSent is waited for
 
 
-class Land(Effect):
+class Land(Effect, frozen=True):
     """Deliver the success reports (votes first), then submit each change in order; all or nothing as far as possible.
 
     Already landed counts as landed. When the answer of the review system is unknown, ask again: never assume.
@@ -202,7 +202,7 @@ class Land(Effect):
     event_id: str = ""
 
 
-class ItemLeft(Effect):
+class ItemLeft(Effect, frozen=True):
     """The item is gone from the queue; the last effect about it."""
 
     item: ItemId
@@ -211,7 +211,7 @@ class ItemLeft(Effect):
     result: str = ""
 
 
-class Wake(Effect):
+class Wake(Effect, frozen=True):
     """Send a Tick at that time."""
 
     at: float

@@ -49,11 +49,11 @@ class Event(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
 # -- items come and go
 
 
-class Enqueue(Event):
+class Enqueue(Event, frozen=True):
     item: ItemSpec
 
 
-class Dequeue(Event):
+class Dequeue(Event, frozen=True):
     """By item or by change."""
 
     item: ItemId | None = None
@@ -62,67 +62,67 @@ class Dequeue(Event):
     message: str = ""
 
 
-class Supersede(Event):
+class Supersede(Event, frozen=True):
     """A newer patch set exists (`by`, for the message)."""
 
     change: RefKey
     by: str = ""
 
 
-class Promote(Event):
+class Promote(Event, frozen=True):
     changes: tuple[RefKey, ...]
 
 
-class RequirementsLost(Event):
+class RequirementsLost(Event, frozen=True):
     change: RefKey
     message: str = ""
 
 
-class ChangeAbandoned(Event):
+class ChangeAbandoned(Event, frozen=True):
     change: RefKey
 
 
-class ChangeMergedElsewhere(Event):
+class ChangeMergedElsewhere(Event, frozen=True):
     """Somebody landed it past the queue: the item has nothing left to do, those behind keep what stands on it."""
 
     change: RefKey
 
 
-class Reconfigured(Event):
+class Reconfigured(Event, frozen=True):
     """The tenant's layout changed. With `refreeze`, graphs are asked for again; builds of unchanged jobs are kept."""
 
     settings: QueueSettings
     refreeze: bool = True
 
 
-class Tick(Event):
+class Tick(Event, frozen=True):
     """Time passed. Nothing depends on it by default; a way to have a queue settle."""
 
 
 # -- the future of an item
 
 
-class FutureMerged(Event):
+class FutureMerged(Event, frozen=True):
     item: ItemId
     future: FutureId
     commits: dict[str, str] = {}  # "project@branch" → sha
     repo_state: str = ""
 
 
-class FutureConflicted(Event):
+class FutureConflicted(Event, frozen=True):
     item: ItemId
     future: FutureId
     files: tuple[str, ...] = ()
     message: str = ""
 
 
-class GraphFrozen(Event):
+class GraphFrozen(Event, frozen=True):
     item: ItemId
     future: FutureId
     graph: JobGraph
 
 
-class GraphRefused(Event):
+class GraphRefused(Event, frozen=True):
     item: ItemId
     future: FutureId
     errors: tuple[str, ...] = ()
@@ -131,20 +131,20 @@ class GraphRefused(Event):
 # -- resources of a run
 
 
-class SemaphoresHad(Event):
+class SemaphoresHad(Event, frozen=True):
     item: ItemId
     job: JobId
     ticket: str
 
 
-class NodesReady(Event):
+class NodesReady(Event, frozen=True):
     item: ItemId
     job: JobId
     request: RequestId
     provider: str | None = None
 
 
-class NodesFailed(Event):
+class NodesFailed(Event, frozen=True):
     item: ItemId
     job: JobId
     request: RequestId
@@ -154,22 +154,22 @@ class NodesFailed(Event):
 # -- builds
 
 
-class BuildStarted(Event):
+class BuildStarted(Event, frozen=True):
     build: BuildId
     at: float | None = None
 
 
-class BuildPaused(Event):
+class BuildPaused(Event, frozen=True):
     build: BuildId
     data: dict[str, Any] = {}
     artifacts: tuple[Artifact, ...] = ()
 
 
-class BuildFailing(Event):
+class BuildFailing(Event, frozen=True):
     build: BuildId
 
 
-class BuildCompleted(Event):
+class BuildCompleted(Event, frozen=True):
     """`result` None: no verdict, `retry_reason` says why."""
 
     build: BuildId
@@ -184,17 +184,17 @@ class BuildCompleted(Event):
 # -- reports and landing
 
 
-class ReportSent(Event):
+class ReportSent(Event, frozen=True):
     item: ItemId
     kind: str = ""
 
 
-class Landed(Event):
+class Landed(Event, frozen=True):
     item: ItemId
     changes: tuple[RefKey, ...] = ()
 
 
-class LandingRefused(Event):
+class LandingRefused(Event, frozen=True):
     item: ItemId
     reason: str = ""
     landed: tuple[RefKey, ...] = ()  # of a bundle: those that landed before one was refused

@@ -113,7 +113,7 @@ class Struct(msgspec.Struct, frozen=True, omit_defaults=True):
     """Base of all values here: immutable, small on the wire."""
 
 
-class Change(Struct):
+class Change(Struct, frozen=True):
     """What is tested: a change of a review system, or a branch, a tag, a timer's ref."""
 
     key: RefKey
@@ -130,7 +130,7 @@ class Change(Struct):
     needs: tuple[RefKey, ...] = ()  # what must land before it and had not when it was admitted
 
 
-class ItemSpec(Struct):
+class ItemSpec(Struct, frozen=True):
     """An item as it comes to the queue. Non-live items come before the live one that needs them."""
 
     id: ItemId
@@ -142,17 +142,17 @@ class ItemSpec(Struct):
     quiet: bool = False  # no start report (re-enqueued, already reported)
 
 
-class Dependency(Struct):
+class Dependency(Struct, frozen=True):
     name: str
     soft: bool = False
 
 
-class Semaphore(Struct):
+class Semaphore(Struct, frozen=True):
     name: str
     resources_first: bool = False
 
 
-class JobSpec(Struct):
+class JobSpec(Struct, frozen=True):
     """What the gate must know of a frozen job."""
 
     name: str
@@ -173,18 +173,18 @@ class JobSpec(Struct):
     digest: str = ""  # hash of the frozen content: equal digests = the same job
 
 
-class JobGraph(Struct):
+class JobGraph(Struct, frozen=True):
     jobs: tuple[JobSpec, ...] = ()  # in graph order, parents first
     fail_fast: bool = False
 
 
-class Artifact(Struct):
+class Artifact(Struct, frozen=True):
     name: str
     url: str
     metadata: dict[str, Any] = {}
 
 
-class ArtifactFrom(Struct):
+class ArtifactFrom(Struct, frozen=True):
     """An artifact together with where it comes from, as a job that uses it is told."""
 
     artifact: Artifact
@@ -193,7 +193,7 @@ class ArtifactFrom(Struct):
     build: BuildId
 
 
-class Run(Struct):
+class Run(Struct, frozen=True):
     """One job of one future, over all its attempts."""
 
     state: RunState = RunState.WAITING
@@ -217,7 +217,7 @@ class Run(Struct):
     artifacts: tuple[Artifact, ...] = ()
 
 
-class Future(Struct):
+class Future(Struct, frozen=True):
     """What an item is tested on: `base` and then the item. Its id is also the buildset's uuid."""
 
     id: FutureId
@@ -231,7 +231,7 @@ class Future(Struct):
     refreezing: bool = False
 
 
-class Item(Struct):
+class Item(Struct, frozen=True):
     id: ItemId
     changes: tuple[Change, ...]
     live: bool = True
@@ -246,7 +246,7 @@ class Item(Struct):
     start_reported: bool = False
 
 
-class QueueSettings(Struct):
+class QueueSettings(Struct, frozen=True):
     manager: Manager = Manager.INDEPENDENT
     tenant: str = ""
     pipeline: str = ""
@@ -261,9 +261,11 @@ class QueueSettings(Struct):
     decrease_factor: int = 2
     priority: int = 200  # of the pipeline's precedence: high 100, normal 200, low 300
     reports_start: bool = True
+    reports_enqueue: bool = False
+    early_requests: bool = True  # ask for a job's nodes while its parents run
 
 
-class Queue(Struct):
+class Queue(Struct, frozen=True):
     """One queue: the unit of ownership. `order` is who stands where, everything else is an index or a setting."""
 
     id: QueueId
@@ -273,7 +275,7 @@ class Queue(Struct):
     items: dict[ItemId, Item] = {}
     changes: dict[RefKey, ItemId] = {}  # who holds a change
     builds: dict[BuildId, tuple[ItemId, JobId]] = {}  # live builds
-    asking: dict[RequestId, ItemId] = {}  # node requests not yet fulfilled
+    asking: dict[RequestId, tuple[ItemId, JobId]] = {}  # node requests not yet fulfilled
     holding: tuple[ItemId, ...] = ()  # items whose hold-following-changes jobs have not succeeded
     landed: tuple[RefKey, ...] = ()  # the last that landed from here (bounded)
     departed: tuple[ItemId, ...] = ()  # the last that left, so that a late duplicate does not re-enter (bounded)
