@@ -9,9 +9,7 @@ from typing import Any
 import msgspec
 
 STANDARD_PATHS = ("zuul.yaml", "zuul.d/", ".zuul.yaml", ".zuul.d/")
-BASE_CLASSES = frozenset(
-    {"pipeline", "job", "semaphore", "project", "project-template", "nodeset", "secret", "queue"}
-)
+BASE_CLASSES = frozenset({"pipeline", "job", "semaphore", "project", "project-template", "nodeset", "secret", "queue"})
 PROVIDER_CLASSES = frozenset({"image", "flavor", "label", "section", "provider"})
 UNTRUSTED_CLASSES = BASE_CLASSES - {"pipeline"}
 

@@ -1,0 +1,466 @@
+"""The job graph of an item: freeze each job for each subject, then choose, deduplicate and connect."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from trunkline.config.collect import Collector, ProjectJobs, entry_matches, overrides_of, project_jobs
+from trunkline.config.definitions import Place
+from trunkline.config.errors import ConfigError, Refused, make_error
+from trunkline.config.frozen import Dependency, FrozenGraph, FrozenJob, FrozenNodeset
+from trunkline.config.job_state import JobState, alternatives_of
+from trunkline.config.merging import deep_merge
+from trunkline.config.pipeline import Pipeline
+from trunkline.config.regex import Regex, matches_any
+from trunkline.config.source import RefKind, Subject
+
+if TYPE_CHECKING:
+    from trunkline.config.layout import Layout
+
+DEFAULT_ANSIBLE_VERSION = "11"
+COMMIT_MESSAGE = "/COMMIT_MSG"
+
+
+class Candidate(msgspec.Struct):
+    """A job frozen for one subject, before it is decided whether it runs."""
+
+    job: FrozenJob
+    subject: Subject
+    place: Place
+    path: tuple[Any, ...]
+    files: tuple[Regex, ...]
+    irrelevant: tuple[Regex, ...]
+    match_on_updates: bool
+    problem: str | None = None
+    matches: bool = True
+
+
+class Failed(Exception):
+    def __init__(self, error: ConfigError) -> None:
+        super().__init__(error.short)
+        self.error = error
+
+
+def freeze_graph(layout: Layout, pipeline_name: str, subjects: Sequence[Subject], before: Layout | None) -> FrozenGraph:
+    """See Layout.freeze."""
+    pipeline = layout.pipelines.get(pipeline_name)
+    if pipeline is None:
+        return FrozenGraph(pipeline=pipeline_name, error=make_error(None, f'There is no pipeline "{pipeline_name}"'))
+    notes: list[str] = []
+    candidates: list[Candidate] = []
+    debug, fail_fast, configured = False, None, False
+    try:
+        for subject in subjects:
+            listed = _listed(layout, subject, pipeline_name)
+            notes.extend(listed.notes)
+            configured |= listed.found
+            debug |= listed.debug
+            fail_fast = listed.fail_fast if listed.fail_fast is not None else fail_fast
+            candidates.extend(_candidates(layout, pipeline, subject, listed, before, notes))
+        jobs = _settle(layout, candidates, notes)
+    except Failed as failed:
+        return FrozenGraph(
+            pipeline=pipeline_name,
+            wants_debug=debug,
+            debug=tuple(notes),
+            has_pipeline_config=configured,
+            error=failed.error,
+        )
+    return FrozenGraph(
+        pipeline=pipeline_name,
+        jobs=jobs,
+        fail_fast=bool(fail_fast),
+        wants_debug=debug,
+        debug=tuple(notes),
+        has_pipeline_config=configured,
+    )
+
+
+def _listed(layout: Layout, subject: Subject, pipeline: str) -> ProjectJobs:
+    try:
+        return project_jobs(layout, subject, pipeline)
+    except Refused as problem:
+        raise Failed(make_error(None, problem.short, name=problem.name, mend=problem.mend)) from None
+
+
+def _candidates(
+    layout: Layout, pipeline: Pipeline, subject: Subject, listed: ProjectJobs, before: Layout | None, notes: list[str]
+) -> list[Candidate]:
+    out = []
+    for name in listed.jobs:
+        candidate = _candidate(layout, pipeline, subject, listed, name, notes)
+        if candidate is None:
+            continue
+        if candidate.job.image_build_name and subject.image_names is not None:
+            if candidate.job.image_build_name not in subject.image_names:
+                notes.append(f'Job "{name}": builds an image that is not asked for')
+                continue
+        candidate.matches = _files_match(candidate, subject, notes) or (
+            candidate.match_on_updates and _is_updated(candidate, pipeline.name, before, notes)
+        )
+        out.append(candidate)
+    return out
+
+
+def _candidate(
+    layout: Layout, pipeline: Pipeline, subject: Subject, listed: ProjectJobs, name: str, notes: list[str]
+) -> Candidate | None:
+    key = (pipeline.name, subject.project, name, subject.kind, subject.branch, subject.ref, subject.containing_branches)
+    if not subject.parameters and key in layout._job_cache:
+        found, said = layout._job_cache[key]
+    else:
+        said = []
+        try:
+            found = _freeze_job(layout, pipeline, subject, listed, name, said)
+        except Refused as problem:
+            entry, stanza = listed.jobs[name][0]
+            found = Failed(stanza.place.error(problem.short, path=entry.path, name=problem.name, mend=problem.mend))
+        if not subject.parameters:
+            layout._job_cache[key] = (found, said)
+    notes.extend(said)
+    if isinstance(found, Failed):
+        raise Failed(found.error)
+    if found is None:
+        return None
+    assert isinstance(found, Candidate)
+    job = msgspec.structs.replace(found.job, refs=(subject.key,)) if subject.key else found.job
+    return msgspec.structs.replace(found, job=job, subject=subject)
+
+
+def _freeze_job(
+    layout: Layout, pipeline: Pipeline, subject: Subject, listed: ProjectJobs, name: str, notes: list[str]
+) -> Candidate | None:
+    entries = [(e, s) for e, s in listed.jobs[name] if entry_matches(e, subject)]
+    overrides: dict[str, str] = {}
+    for entry, _ in entries:
+        overrides.update(overrides_of(layout, entry.job))
+    collector = Collector(layout, subject)
+    ran = collector.collect(name, overrides)
+    notes.extend(collector.notes)
+    if not ran or not collector.found:
+        notes.append(f'Job "{name}": no definition matches')
+        return None
+    state = JobState(layout)
+    for variant, label in collector.found:
+        state.apply(variant, label)
+    state.name = name
+    below = deep_merge(listed.variables, state.get("vars", {}))
+    state.values["vars"] = deep_merge(_parameters(listed, subject), below) if subject.parameters else below
+    if state.get("ansible-version") is None:
+        state.values["ansible-version"] = layout.tenant.default_ansible_version or DEFAULT_ANSIBLE_VERSION
+    if not entries:
+        notes.append(f'Job "{name}": no entry of the project pipeline matches')
+        return None
+    for index, (entry, stanza) in enumerate(entries):
+        if stanza.source.trusted:
+            state.allowed_projects = None
+        if index == 0 and state.get("type") == "reporter" and not layout.spec(stanza.source.key[0]).allow_reporter_jobs:
+            raise Refused(
+                f'The project {stanza.source.project} may not run the reporter job "{name}"',
+                name="Reporter Job Not Permitted",
+            )
+        state.apply(entry.job)
+    entry, stanza = entries[0]
+    _check_image(layout, state, stanza.source.key[0])
+    job = freeze_state(layout, state, subject)
+    return Candidate(
+        job,
+        subject,
+        stanza.place,
+        entry.path,
+        state.get("files", ()),
+        state.get("irrelevant-files", ()),
+        state.get("match-on-config-updates", True),
+        _late_problem(layout, pipeline, subject, state),
+    )
+
+
+def _check_image(layout: Layout, state: JobState, project: str) -> None:
+    image = state.get("image-build-name")
+    if image is None:
+        return
+    found = layout.kept("image", image)
+    if not found:
+        raise Refused(f'The job "{state.name}" builds the image "{image}", which is not defined')
+    if found[0].source.key[0] != project:
+        raise Refused(f'The job "{state.name}" builds the image "{image}", which belongs to {found[0].source.project}')
+
+
+def _parameters(listed: ProjectJobs, subject: Subject) -> dict[str, Any]:
+    """What was given on enqueue, for declared parameters; values outside a selection are dropped."""
+    out: dict[str, Any] = {}
+    for name, value in subject.parameters.items():
+        declared = listed.parameters.get(name)
+        if declared is None:
+            continue
+        if declared.type == "selection" and value not in declared.values:
+            continue
+        if declared.type == "multiple-selection" and isinstance(value, list):
+            value = [v for v in value if v in declared.values]
+        out[name] = value
+    return out
+
+
+def _late_problem(layout: Layout, pipeline: Pipeline, subject: Subject, state: JobState) -> str | None:
+    """What counts only if the job runs."""
+    spec = layout.spec(subject.project)
+    if state.abstract:
+        return f'The job "{state.name}" is abstract and may not be run directly'
+    if state.allowed_projects is not None and spec.name not in state.allowed_projects:
+        return f'The project {spec.name} is not allowed to run the job "{state.name}"'
+    if state.post_review and not pipeline.post_review:
+        return f'The pre-review pipeline {pipeline.name} does not allow the post-review job "{state.name}"'
+    if not state.run and state.name != "noop":
+        return f'The job "{state.name}" has no run playbook'
+    return None
+
+
+def freeze_state(layout: Layout, state: JobState, subject: Subject) -> FrozenJob:
+    """A FrozenJob of what stands."""
+    alternatives = alternatives_of(layout, state.nodeset) if state.nodeset is not None else (FrozenNodeset(),)
+    most = layout.tenant.max_nodes_per_job
+    for nodeset in alternatives:
+        if most != -1 and len(nodeset.nodes) > most:
+            raise Refused(f'The job "{state.name}" uses {len(nodeset.nodes)} nodes; the tenant allows {most}')
+    timeout, pre = state.get("timeout"), state.get("pre-timeout")
+    checkout = state.get("workspace-checkout", True)
+    values = state.get
+    job = FrozenJob(
+        name=state.name,
+        project=subject.project,
+        type=values("type", "regular"),
+        description=state.description,
+        voting=values("voting", True),
+        attempts=values("attempts", 3),
+        hold_following_changes=values("hold-following-changes", False),
+        dependencies=values("dependencies", ()),
+        semaphores=state.semaphores,
+        tags=values("tags", ()),
+        provides=values("provides", ()),
+        requires=values("requires", ()),
+        deduplicate=values("deduplicate", "auto"),
+        final=state.final,
+        protected=state.protected,
+        post_review=state.post_review,
+        success_message=values("success-message"),
+        failure_message=values("failure-message"),
+        timeout=timeout,
+        pre_timeout=min(pre, timeout) if pre is not None and timeout is not None else pre,
+        post_timeout=values("post-timeout"),
+        override_branch=values("override-branch"),
+        override_checkout=values("override-checkout"),
+        ansible_version=values("ansible-version"),
+        ansible_split_streams=values("ansible-split-streams"),
+        workspace_scheme=values("workspace-scheme", "golang"),
+        workspace_checkout=not alternatives[0].nodes if checkout == "auto" else checkout,
+        failure_output=values("failure-output", ()),
+        secret_exposure=values("secret-exposure", "ignore"),
+        image_build_name=values("image-build-name"),
+        vars=values("vars", {}),
+        extra_vars=values("extra-vars", {}),
+        host_vars=values("host-vars", {}),
+        group_vars=values("group-vars", {}),
+        include_vars=state.include_vars,
+        nodeset=alternatives[0],
+        nodeset_alternatives=alternatives,
+        nodeset_name=state.nodeset if isinstance(state.nodeset, str) else "",
+        required_projects=tuple(state.required.values()),
+        include_projects=state.include_projects,
+        exclude_projects=state.exclude_projects,
+        allowed_projects=None if state.allowed_projects is None else tuple(sorted(state.allowed_projects)),
+        pre_playbooks=state.pre,
+        playbooks=state.run,
+        post_playbooks=_post_with_cleanup(state),
+        cleanup_playbooks=(),
+        applied=tuple(state.applied),
+    )
+    return msgspec.structs.replace(job, deduplicate_key=_content_key(job))
+
+
+def _post_with_cleanup(state: JobState) -> tuple[Any, ...]:
+    """Old cleanup playbooks run among the post playbooks, after those of their own nesting level."""
+    if not state.cleanup:
+        return state.post
+    return tuple(sorted((*state.post, *state.cleanup), key=lambda p: -p.nesting_level))
+
+
+def _content_key(job: FrozenJob) -> str:
+    """A hash of all that the job does; not where it was defined, nor for which subject."""
+    plain = msgspec.structs.replace(
+        job, description=None, applied=(), refs=(), project="", deduplicate_key="", nodeset_name=""
+    )
+    return hashlib.sha256(msgspec.json.encode(plain, order="deterministic")).hexdigest()
+
+
+def _files_match(candidate: Candidate, subject: Subject, notes: list[str]) -> bool:
+    """Whether the file matchers let a job run. Files that are not known, or none, match."""
+    if subject.kind is not RefKind.CHANGE or subject.files is None:
+        return True
+    files = [f for f in subject.files if f != COMMIT_MESSAGE]
+    if not files:
+        return True
+    if candidate.files and not any(matches_any(candidate.files, f) for f in files):
+        notes.append(f'Job "{candidate.job.name}": no file matches {_listed_regexes(candidate.files)}')
+        return False
+    if candidate.irrelevant and all(matches_any(candidate.irrelevant, f) for f in files):
+        notes.append(f'Job "{candidate.job.name}": all files are irrelevant by {_listed_regexes(candidate.irrelevant)}')
+        return False
+    return True
+
+
+def _listed_regexes(regexes: Sequence[Regex]) -> str:
+    return ", ".join(map(str, regexes))
+
+
+def _is_updated(candidate: Candidate, pipeline: str, before: Layout | None, notes: list[str]) -> bool:
+    """Whether the change alters the job itself: its playbooks, its variables' files, or its definition."""
+    job, subject = candidate.job, candidate.subject
+    changed = set(subject.files or ())
+    for playbook in (*job.pre_playbooks, *job.playbooks, *job.post_playbooks, *job.cleanup_playbooks):
+        if playbook.canonical_name == subject.project and playbook.path in changed:
+            notes.append(f'Job "{job.name}": runs because its playbook {playbook.path} is changed')
+            return True
+    for include in job.include_vars:
+        if include.canonical_name in (None, subject.project) and include.name in changed:
+            notes.append(f'Job "{job.name}": runs because its variables in {include.name} are changed')
+            return True
+    if before is None:
+        return False
+    known = before.pipelines.get(pipeline)
+    if known is None:
+        return False
+    try:
+        listed = project_jobs(before, subject, pipeline)
+        old = _candidate(before, known, subject, listed, job.name, []) if job.name in listed.jobs else None
+    except (Refused, Failed):
+        return False
+    if old is None or old.job.deduplicate_key != job.deduplicate_key:
+        notes.append(f'Job "{job.name}": runs because its definition is changed')
+        return True
+    return False
+
+
+def _settle(layout: Layout, candidates: list[Candidate], notes: list[str]) -> tuple[FrozenJob, ...]:
+    _add_initializers(candidates)
+    candidates = _deduplicate(candidates)
+    _propagate(candidates, notes)
+    for candidate in candidates:
+        if not candidate.matches:
+            notes.append(f'Job "{candidate.job.name}": left out, its files do not match')
+    chosen = [c for c in candidates if c.matches]
+    jobs = _connect(layout, chosen)
+    for candidate in chosen:
+        if candidate.problem:
+            raise Failed(candidate.place.error(candidate.problem, path=candidate.path))
+    return jobs
+
+
+def _add_initializers(candidates: list[Candidate]) -> None:
+    """Every regular job depends softly on every initializer of its subject."""
+    for candidate in candidates:
+        if candidate.job.type != "regular":
+            continue
+        have = {d.name for d in candidate.job.dependencies}
+        new = [
+            Dependency(c.job.name, soft=True)
+            for c in candidates
+            if c.job.type == "initializer" and c.subject is candidate.subject and c.job.name not in have
+        ]
+        if new:
+            candidate.job = msgspec.structs.replace(candidate.job, dependencies=(*candidate.job.dependencies, *new))
+
+
+def _deduplicate(candidates: list[Candidate]) -> list[Candidate]:
+    """One job for several subjects of a cycle, where they allow it and are equal."""
+    kept: list[Candidate] = []
+    for candidate in candidates:
+        job = candidate.job
+        twin = next((k for k in kept if _are_twins(k.job, job)), None)
+        if twin is None:
+            kept.append(candidate)
+            continue
+        refs = (*twin.job.refs, *job.refs)
+        if candidate.subject.triggering and not twin.subject.triggering:
+            twin.subject, twin.problem, twin.place, twin.path = (
+                candidate.subject,
+                candidate.problem,
+                candidate.place,
+                candidate.path,
+            )
+            twin.job = msgspec.structs.replace(job, refs=refs)
+        else:
+            twin.job = msgspec.structs.replace(twin.job, refs=refs)
+        twin.matches |= candidate.matches
+    return kept
+
+
+def _are_twins(one: FrozenJob, other: FrozenJob) -> bool:
+    if one.name != other.name or one.deduplicate_key != other.deduplicate_key or one.dependencies != other.dependencies:
+        return False
+    if one.deduplicate is False or set(one.refs) & set(other.refs):
+        return False
+    if one.deduplicate == "auto":
+        return bool(one.required_projects) or one.project == other.project
+    return True
+
+
+def _shares_subject(one: FrozenJob, other: FrozenJob) -> bool:
+    return one.refs == other.refs or bool(set(one.refs) & set(other.refs))
+
+
+def _propagate(candidates: list[Candidate], notes: list[str]) -> None:
+    """A job that a matching job needs (hard, over any distance) matches too."""
+    pending = [c for c in candidates if c.matches]
+    while pending:
+        current = pending.pop()
+        for dependency in current.job.dependencies:
+            if dependency.soft:
+                continue
+            for other in candidates:
+                if other.job.name == dependency.name and not other.matches and _shares_subject(other.job, current.job):
+                    other.matches = True
+                    notes.append(f'Job "{other.job.name}": runs because "{current.job.name}" depends on it')
+                    pending.append(other)
+
+
+def _connect(layout: Layout, chosen: list[Candidate]) -> tuple[FrozenJob, ...]:
+    jobs = []
+    for candidate in chosen:
+        kept = []
+        for dependency in candidate.job.dependencies:
+            if any(c.job.name == dependency.name and _shares_subject(c.job, candidate.job) for c in chosen):
+                kept.append(dependency)
+            elif not layout.kept("job", dependency.name):
+                short = f'The job "{candidate.job.name}" depends on "{dependency.name}", which is not defined'
+                raise Failed(candidate.place.error(short, path=candidate.path))
+            elif not dependency.soft:
+                short = f'The job "{candidate.job.name}" depends on "{dependency.name}", which was not run'
+                raise Failed(candidate.place.error(short, path=candidate.path))
+        jobs.append(msgspec.structs.replace(candidate.job, dependencies=tuple(kept)))
+    _refuse_cycles(jobs, chosen)
+    return tuple(jobs)
+
+
+def _refuse_cycles(jobs: list[FrozenJob], chosen: list[Candidate]) -> None:
+    waiting = {i: [j for j, other in enumerate(jobs) if _depends(job, other)] for i, job in enumerate(jobs)}
+    done: set[int] = set()
+    while True:
+        ready = [i for i, needs in waiting.items() if i not in done and all(n in done for n in needs)]
+        if not ready:
+            break
+        done.update(ready)
+    left = [i for i in waiting if i not in done]
+    if left:
+        names = ", ".join(jobs[i].name for i in left)
+        first = chosen[left[0]]
+        raise Failed(
+            first.place.error(f"The dependencies of these jobs go round in a circle: {names}", path=first.path)
+        )
+
+
+def _depends(job: FrozenJob, other: FrozenJob) -> bool:
+    return any(d.name == other.name for d in job.dependencies) and _shares_subject(job, other)
