@@ -40,8 +40,13 @@ class Report:
         columns = list(dict.fromkeys(key for row in self.rows for key in row))
         cells = [[_cell(row.get(column)) for column in columns] for row in self.rows]
         widths = [max(len(line[i]) for line in [columns, *cells]) for i in range(len(columns))]
-        lines = ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in [columns, *cells]]
-        return "\n".join([f"{self.name}: {self.method}", "", lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+        lines = [
+            "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
+            for line in [columns, *cells]
+        ]
+        return "\n".join(
+            [f"{self.name}: {self.method}", "", lines[0], "  ".join("-" * width for width in widths), *lines[1:]]
+        )
 
 
 def _cell(value: Any) -> str:

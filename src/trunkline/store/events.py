@@ -59,6 +59,11 @@ async def finish(conn: Connection, ids: list[int], version: int | None = None) -
         )
 
 
+async def amend(conn: Connection, id: int, values: dict[str, Any]) -> None:
+    """Add to the body of an event that waits."""
+    await conn.execute("update events set event = event || %s where id = %s", (Jsonb(values), id))
+
+
 async def history(conn: Connection, owner: str, limit: int = 500) -> list[Row]:
     """What `owner` has been told, newest first: rows {id, event, created, done, version}."""
     cursor = await conn.execute(

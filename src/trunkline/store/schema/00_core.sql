@@ -25,7 +25,7 @@ create index queues_by_pipeline on queues (tenant, pipeline);
 
 -- Which refs are in which queue: derived from queues.state, for looking up.
 create table queue_items (
-    item uuid not null,
+    item text not null,
     ref_key text not null,
     queue_id text not null,
     tenant text not null,
@@ -43,14 +43,21 @@ create index queue_items_by_queue on queue_items (queue_id);
 -- What a future is made of: commits, config files, repository states; content for the freeze and the builds.
 create table futures (
     id text primary key,
-    item uuid not null,
+    item text not null,
     queue_id text not null,
-    changes jsonb not null,
-    commits jsonb not null default '{}',
-    repo_state jsonb not null default '{}',
-    config jsonb not null default '[]',     -- [{connection, project, branch, files: {path: blob}}]
-    files jsonb not null default '{}',
-    layout_generation int,
+    tenant text not null,
+    pipeline text not null,
+    base text not null default '',
+    changes jsonb not null,                    -- [gate.Change with its merge mode], those from ahead first
+    own int not null default 1,                -- how many at the end are the item's
+    commits jsonb not null default '{}',       -- {"project@branch": commit}
+    repo_state jsonb not null default '{}',    -- {canonical project: {ref: commit}}
+    files jsonb not null default '{}',         -- {change key: [path…]}
+    config jsonb not null default '[]',        -- [{connection, project, canonical, branch, files: {path: blob}}]
+    config_before jsonb not null default '[]', -- the same without the item's own changes
+    errors jsonb not null default '[]',        -- configuration errors, for the report
+    debug jsonb not null default '[]',
+    graph jsonb,
     created timestamptz not null default clock_timestamp()
 );
 create index futures_by_item on futures (item);
@@ -58,8 +65,9 @@ create index futures_by_item on futures (item);
 create table frozen_jobs (
     future_id text not null references futures (id) on delete cascade,
     name text not null,
+    change text not null,
     job jsonb not null,
-    primary key (future_id, name)
+    primary key (future_id, name, change)
 );
 
 -- Semaphores: who holds, who waits.
@@ -67,20 +75,25 @@ create table semaphore_holders (
     scope text not null,             -- the tenant, or '' for a global semaphore
     name text not null,
     queue_id text not null,
-    item uuid not null,
+    item text not null,
     job text not null,
+    ticket text not null,
+    buildset text not null,
+    tenant text not null,
     since timestamptz not null default clock_timestamp(),
-    primary key (scope, name, item, job)
+    primary key (scope, name, ticket)
 );
 create table semaphore_waiters (
     id bigint generated always as identity primary key,
     tenant text not null,
     queue_id text not null,
-    item uuid not null,
+    item text not null,
     job text not null,
+    buildset text not null,
+    ticket text not null unique,
     names jsonb not null,            -- [{scope, name, max}]
     priority int not null,
-    unique (item, job)
+    relative_priority int not null default 0
 );
 
 -- Tenants and the configuration that was read for them.
@@ -93,15 +106,24 @@ create table tenants (
     state jsonb not null default '{}',       -- event queues paused or discarding
     reconfigured timestamptz
 );
+create table config_projects (
+    connection text not null,
+    project text not null,
+    default_branch text not null,
+    branches jsonb not null,                   -- {branch: head}
+    problem text,                              -- why it could not be read
+    read timestamptz not null default clock_timestamp(),
+    primary key (connection, project)
+);
 create table config_branches (
     connection text not null,
     project text not null,
     branch text not null,
+    paths_key text not null default '',        -- which extra paths were looked for
     head text not null,
-    files jsonb not null,            -- {path: blob id}
-    paths_key text not null default '',
-    read timestamptz not null default clock_timestamp(),
-    primary key (connection, project, branch)
+    files jsonb not null,                      -- {path: blob id}, as in force
+    held jsonb,                                -- errors of a newer head that is not in force because of them
+    primary key (connection, project, branch, paths_key)
 );
 create table config_blobs (
     blob text primary key,
@@ -151,4 +173,15 @@ create table system_events (
     event_time timestamptz not null default clock_timestamp(),
     event_type text not null,
     description text not null
+);
+-- What is known of each ref that entered a queue, for builds and reports: connections.ChangeInfo or the like.
+create table ref_infos (
+    key text primary key,
+    info jsonb not null,
+    seen timestamptz not null default clock_timestamp()
+);
+-- What the tenant file says beyond tenants.
+create table installation (
+    one boolean primary key default true check (one),
+    body jsonb not null
 );

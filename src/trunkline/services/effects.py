@@ -1,0 +1,228 @@
+"""Carrying out what the gate asks: every effect is rows and tasks in the transaction of the decision, nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import structlog
+
+from trunkline.gate import Change, Queue
+from trunkline.gate import effects as e
+from trunkline.gate.events import SemaphoresHad
+from trunkline.gate.model import ItemId, JobId
+from trunkline.services import build_requests
+from trunkline.services.freezing import merge_changes
+from trunkline.services.layouts import Layouts
+from trunkline.services.sources import Sources
+from trunkline.store import Connection, builds, events, futures, queues, requests, semaphores, tasks
+from trunkline.store.database import Row
+
+log = structlog.get_logger()
+
+MIDDLE_PRIORITY = 400  # tasks run highest first; the gate counts the other way round
+
+
+class Effects:
+    """Carries out effects for one scheduler process."""
+
+    def __init__(self, sources: Sources, layouts: Layouts) -> None:
+        self.sources, self.layouts = sources, layouts
+
+    async def carry_out(self, conn: Connection, queue: Queue, effect: e.AnyEffect) -> None:
+        """Write what the effect means. Safe to do twice with the same effect."""
+        settings = queue.settings
+        owner = f"queue:{queue.id}"
+        match effect:
+            case e.MergeFuture():
+                await self._merge(conn, queue, effect)
+            case e.FreezeJobs():
+                await tasks.defer(
+                    conn,
+                    "freeze.future",
+                    queue=tasks.SCHEDULER,
+                    priority=_priority(settings.priority),
+                    future=effect.future,
+                )
+            case e.BuildsetCreated():
+                await self._buildset(conn, queue, effect)
+            case e.BuildsetClosed():
+                await builds.close_buildset(conn, effect.future, effect.result, effect.message)
+            case e.RequestNodes():
+                await requests.create(
+                    conn,
+                    id=effect.request,
+                    owner=owner,
+                    tenant=settings.tenant,
+                    labels=effect.labels,
+                    pipeline=settings.pipeline,
+                    project=queue.items[effect.item].changes[0].project if effect.item in queue.items else "",
+                    job=effect.job,
+                    buildset_uuid=effect.future,
+                    priority=effect.priority,
+                    relative_priority=effect.relative_priority,
+                    provider=effect.provider,
+                )
+            case e.ReviseNodes():
+                await requests.revise_priority(conn, effect.request, settings.priority, effect.relative_priority)
+            case e.CancelNodes():
+                await requests.cancel(conn, effect.request)
+            case e.ReturnNodes():
+                await requests.return_nodes(conn, effect.request)
+            case e.AcquireSemaphores():
+                await self._acquire(conn, queue, effect)
+            case e.ReleaseSemaphores():
+                await _tell_served(conn, await semaphores.release(conn, effect.ticket))
+            case e.StartBuild():
+                await build_requests.start(conn, self.sources, self.layouts, queue, effect)
+            case e.CancelBuild():
+                await builds.ask_to_cancel(conn, effect.build)
+            case e.ResumeBuild():
+                await builds.ask_to_resume(conn, effect.build)
+            case e.RecordBuild():
+                await self._record(conn, queue, effect)
+            case e.Report() | e.Land():
+                await self._report(conn, queue, effect)
+            case e.ItemLeft():
+                await queues.forget_item(conn, effect.item)
+            case e.Wake():
+                log.debug("queue.wake", queue=queue.id, at=effect.at)
+
+    async def _merge(self, conn: Connection, queue: Queue, effect: e.MergeFuture) -> None:
+        settings = queue.settings
+        changes = await merge_changes(conn, self.layouts, settings.tenant, effect.changes, self.names(effect.changes))
+        await futures.create(
+            conn,
+            id=effect.future,
+            item=effect.item,
+            queue_id=queue.id,
+            tenant=settings.tenant,
+            pipeline=settings.pipeline,
+            base=effect.base,
+            changes=changes,
+            own=effect.own,
+        )
+        await tasks.defer(
+            conn, "merge.future", queue=tasks.MERGER, priority=_priority(settings.priority), future=effect.future
+        )
+
+    def names(self, changes: tuple[Change, ...]) -> dict[str, str]:
+        """Project names by canonical name."""
+        return {
+            c.project: c.project.removeprefix(self.sources.specs[c.connection].canonical_hostname + "/")
+            for c in changes
+        }
+
+    async def ref_id(self, conn: Connection, change: Change) -> int:
+        return await builds.ref_id(
+            conn,
+            connection=change.connection,
+            canonical=change.project,
+            project=self.names((change,))[change.project],
+            branch=change.branch,
+            change=change.number,
+            patchset=change.patchset,
+            ref=change.ref or "",
+            oldrev=change.oldrev,
+            newrev=change.newrev,
+            ref_url=change.url,
+        )
+
+    async def _buildset(self, conn: Connection, queue: Queue, effect: e.BuildsetCreated) -> None:
+        item = queue.items.get(effect.item)
+        await builds.create_buildset(
+            conn,
+            uuid=effect.future,
+            tenant=queue.settings.tenant,
+            pipeline=queue.settings.pipeline,
+            owner=f"queue:{queue.id}",
+            item=effect.item,
+            event_id=effect.event_id,
+            event_at=item.enqueued_at if item else None,
+            refs=[await self.ref_id(conn, change) for change in effect.changes],
+            triggered_by=_triggered_by(effect.changes[0], self.names(effect.changes)),
+        )
+
+    async def _acquire(self, conn: Connection, queue: Queue, effect: e.AcquireSemaphores) -> None:
+        tenant = queue.settings.tenant
+        loaded = await self.layouts.get(conn, tenant)
+        most = loaded.layout.semaphores if loaded else {}
+        shared = loaded.spec.global_semaphores if loaded else {}
+        names = [
+            {
+                "scope": "" if name in shared and name not in most else tenant,
+                "name": name,
+                "max": most.get(name, shared.get(name, 1)),
+            }
+            for name in effect.names
+        ]
+        served = await semaphores.acquire(
+            conn,
+            ticket=effect.ticket,
+            tenant=tenant,
+            queue_id=queue.id,
+            item=effect.item,
+            job=effect.job,
+            buildset=effect.future,
+            names=names,
+            priority=effect.priority,
+            relative_priority=effect.relative_priority,
+        )
+        await _tell_served(conn, served)
+
+    async def _record(self, conn: Connection, queue: Queue, effect: e.RecordBuild) -> None:
+        if not effect.executed:
+            item = queue.items.get(effect.item)
+            change = next((c for c in item.changes if c.key == effect.change), item.changes[0]) if item else None
+            if change is None:
+                return
+            await builds.create(
+                conn,
+                uuid=effect.build,
+                buildset=effect.future,
+                owner=f"queue:{queue.id}",
+                tenant=queue.settings.tenant,
+                pipeline=queue.settings.pipeline,
+                job=effect.name,
+                ref=await self.ref_id(conn, change),
+                voting=effect.voting,
+                nodeset="",
+                attempt=effect.attempt,
+                request=None,
+            )
+        await builds.record(
+            conn,
+            effect.build,
+            result=effect.result,
+            final=effect.final,
+            error_detail=effect.error_detail,
+            at=effect.at or None,
+        )
+
+    async def _report(self, conn: Connection, queue: Queue, effect: e.Report | e.Land) -> None:
+        arguments: dict[str, Any] = {
+            "tenant": queue.settings.tenant,
+            "pipeline": queue.settings.pipeline,
+            "owner": f"queue:{queue.id}",
+            "report": msgspec.to_builtins(effect),
+        }
+        task = "report.land" if isinstance(effect, e.Land) else "report.send"
+        await tasks.defer(conn, task, queue=tasks.REPORTER, lock=f"report:{effect.item}", **arguments)
+
+
+async def _tell_served(conn: Connection, served: list[Row]) -> None:
+    for row in served:
+        event = SemaphoresHad(ItemId(row["item"]), JobId(row["job"]), row["ticket"])
+        await events.post(conn, f"queue:{row['queue_id']}", event)
+
+
+def _priority(priority: int) -> int:
+    return MIDDLE_PRIORITY - priority
+
+
+def _triggered_by(change: Change, names: dict[str, str]) -> str:
+    name = names[change.project]
+    if change.number is not None:
+        return f"Triggered by GerritChange {name} {change.number},{change.patchset}"
+    kind = "Tag" if (change.ref or "").startswith("refs/tags/") else "Branch"
+    return f"Triggered by {kind} {name} {change.branch or change.ref} {change.newrev or ''}".rstrip()

@@ -1,0 +1,191 @@
+"""From a happening at a connection to events in queues: which tenants, which pipelines, what must be read again.
+
+Events of one connection are routed one at a time in the order they came. While a tenant is being read again they wait:
+what happened after a configuration landed is judged by that configuration.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import structlog
+
+from trunkline.config import Pipeline, config_paths
+from trunkline.connections import ChangeInfo, ChangeNotFound, TriggerEvent, trigger_matches
+from trunkline.gate import Change
+from trunkline.gate.events import ChangeAbandoned, ChangeMergedElsewhere, RequirementsLost, Supersede
+from trunkline.gate.model import RefKey
+from trunkline.services import operations
+from trunkline.services.admitting import enter, event_id_of
+from trunkline.services.candidates import Gathering, of_ref
+from trunkline.services.layouts import Layouts, Loaded
+from trunkline.services.sources import Sources
+from trunkline.store import Connection, Database, configuration, events, queues, tasks
+from trunkline.store.database import Row
+
+log = structlog.get_logger()
+
+
+class Routing:
+    """Routes for one scheduler process."""
+
+    def __init__(self, db: Database, sources: Sources, layouts: Layouts) -> None:
+        self.db, self.sources, self.layouts = db, sources, layouts
+
+    async def route(self, owner: str) -> None:
+        """Take the events of a connection ("router:<name>") until none is left or a tenant must be read first."""
+        while True:
+            async with self.db.transaction() as conn:
+                rows = await events.waiting(conn, owner, limit=1)
+                if not rows or await configuration.reconfiguring(conn):
+                    return
+                row = rows[0]
+                if row["event"].get("kind") == "layout-ready":
+                    await events.finish(conn, [row["id"]])
+                    continue
+            try:
+                is_taken = await self._take(row)
+            except ChangeNotFound as problem:
+                log.info("event.moot", owner=owner, detail=str(problem))
+                is_taken = True
+            if is_taken:
+                async with self.db.transaction() as conn:
+                    await events.finish(conn, [row["id"]])
+
+    async def _take(self, row: Row) -> bool:
+        """Act on one event. False if a tenant must be read first: the event is taken again then."""
+        body: dict[str, Any] = row["event"]
+        if body.get("kind") != "trigger":
+            await operations.carry_out(self, body)
+            return True
+        event = msgspec.convert(body["event"], TriggerEvent)
+        info = await self._change(event)
+        if "again" not in body and await self._reload(row["id"], event, info):
+            return False
+        async with self.db.transaction() as conn:
+            names = [tenant["name"] for tenant in await configuration.tenants(conn)]
+        for name in names:
+            await self._for_tenant(name, event, info)
+        return True
+
+    async def _change(self, event: TriggerEvent) -> ChangeInfo | None:
+        if event.change is None:
+            return None
+        return await self.sources[event.connection].change(event.change, event.patchset)
+
+    async def _reload(self, row_id: int, event: TriggerEvent, info: ChangeInfo | None) -> bool:
+        """Have tenants read again whose configuration this may have changed; the event is taken again afterwards."""
+        canonical = self.sources.canonical(event.connection, event.project)
+        async with self.db.transaction() as conn:
+            wanted = []
+            for tenant in await configuration.tenants(conn):
+                loaded = await self.layouts.get(conn, tenant["name"])
+                if loaded is not None and _may_change_layout(loaded, canonical, event, info):
+                    wanted.append(tenant["name"])
+            for name in wanted:
+                await configuration.want_next(conn, name)
+                await tasks.defer(
+                    conn, "config.load", queue=tasks.MERGER, lock=f"config:{name}", tenant=name, projects=[canonical]
+                )
+            if wanted:
+                await events.amend(conn, row_id, {"again": True})
+        return bool(wanted)
+
+    async def _for_tenant(self, tenant: str, event: TriggerEvent, info: ChangeInfo | None) -> None:
+        canonical = self.sources.canonical(event.connection, event.project)
+        async with self.db.transaction() as conn:
+            loaded = await self.layouts.get(conn, tenant)
+            if loaded is None or loaded.spec.project(canonical) is None:
+                return
+            if info is not None:
+                await self._tell_queues(conn, loaded, canonical, event, info)
+        project = loaded.spec.project(canonical)
+        assert project is not None
+        if (
+            event.branch is not None
+            and not project.includes_branch(event.branch)
+            and not project.is_dynamic_branch(event.branch)
+        ):
+            return
+        for pipeline in loaded.layout.pipelines.values():
+            triggers = pipeline.triggers.get(event.connection, [])
+            if any(trigger_matches(trigger, event, info) for trigger in triggers):
+                await self.consider(loaded, pipeline, event, info)
+
+    async def consider(self, loaded: Loaded, pipeline: Pipeline, event: TriggerEvent, info: ChangeInfo | None) -> None:
+        """A trigger fired: gather what the admission must know, then admit in one transaction."""
+        canonical = self.sources.canonical(event.connection, event.project)
+        if info is not None:
+            gathered = await Gathering(self.sources, loaded.layout, pipeline, time.time()).of_change(info)
+            wanted = RefKey(info.key)
+        else:
+            change = ref_change(event.connection, canonical, event.project, event.ref or "", event.oldrev, event.newrev)
+            gathered, wanted = of_ref(change, canonical), change.key
+        async with self.db.transaction() as conn:
+            await enter(conn, loaded, pipeline, wanted, gathered, event_id_of(event.delivery), event.at)
+
+    async def _tell_queues(
+        self, conn: Connection, loaded: Loaded, canonical: str, event: TriggerEvent, info: ChangeInfo
+    ) -> None:
+        """Items that hold the change must know what became of it."""
+        for place in await queues.where(conn, loaded.spec.name, canonical, info.number):
+            pipeline = loaded.layout.pipelines.get(place["pipeline"])
+            told = _what_to_tell(self.sources, loaded, pipeline, place, event, info)
+            if told is not None:
+                await events.post(conn, f"queue:{place['queue_id']}", told)
+
+
+def _what_to_tell(
+    sources: Sources,
+    loaded: Loaded,
+    pipeline: Pipeline | None,
+    place: Mapping[str, Any],
+    event: TriggerEvent,
+    info: ChangeInfo,
+) -> msgspec.Struct | None:
+    key = RefKey(place["ref_key"])
+    if event.type == "patchset-created":
+        if int(place["patchset"] or 0) < info.patchset and (pipeline is None or pipeline.dequeue_on_new_patchset):
+            return Supersede(key, f"{info.number},{info.patchset}")
+        return None
+    if event.type == "change-abandoned":
+        return ChangeAbandoned(key)
+    if event.type == "change-merged":
+        return ChangeMergedElsewhere(key) if key == info.key else None
+    if pipeline is not None and key == info.key and info.is_open and place["live"]:
+        problem = Gathering(sources, loaded.layout, pipeline, event.at).requirement_problem(info)
+        return RequirementsLost(key, problem) if problem else None
+    return None
+
+
+def _may_change_layout(loaded: Loaded, canonical: str, event: TriggerEvent, info: ChangeInfo | None) -> bool:
+    project = loaded.spec.project(canonical)
+    if project is None:
+        return False
+    if event.type == "change-merged" and info is not None:
+        return project.loads_branch(info.branch) and any(map(config_paths(project), info.files))
+    if event.type == "ref-updated" and event.branch is not None:
+        if event.branch_created or event.branch_deleted:
+            return project.trusted or project.includes_branch(event.branch)
+        return bool(project.classes) and project.loads_branch(event.branch)
+    return False
+
+
+def ref_change(
+    connection: str, canonical: str, project: str, ref: str, oldrev: str | None, newrev: str | None
+) -> Change:
+    """A branch tip, tag or other ref as the gate names it."""
+    branch = ref.removeprefix("refs/heads/") if ref.startswith("refs/heads/") else None
+    zeros = "0" * 40
+    return Change(
+        key=RefKey(f"{connection}:{project}:{ref}@{newrev or ''}"),
+        project=canonical,
+        connection=connection,
+        branch=branch,
+        ref=ref,
+        oldrev=None if oldrev in (None, zeros) else oldrev,
+        newrev=None if newrev in (None, zeros) else newrev,
+    )

@@ -1,0 +1,133 @@
+"""The scheduler: listens to connections, routes what happens, owns queues, freezes jobs, reports and lands.
+
+All of it is tasks and rows: any number of schedulers may run, and each may be killed at any instruction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+
+import msgspec
+import structlog
+
+from trunkline.connections import Connection as Driver
+from trunkline.connections import Position, TriggerEvent
+from trunkline.services.advancing import Advancing
+from trunkline.services.effects import Effects
+from trunkline.services.freezing import Freezing
+from trunkline.services.layouts import Layouts
+from trunkline.services.process import Process
+from trunkline.services.reporting import Reporting
+from trunkline.services.routing import Routing
+from trunkline.services.sources import Sources
+from trunkline.services.tenants import Applying, apply_tenant_file
+from trunkline.store import configuration, events, futures, leases, streams, tasks
+
+log = structlog.get_logger()
+
+CONCURRENCY = 12
+JANITOR_S = 5.0
+SILENT_WORKER_S = 20.0
+KEPT_S = 3600.0
+
+
+async def main(process: Process) -> None:
+    settings, db = process.settings, process.db
+    sources = Sources.open(settings)
+    layouts = Layouts(sources.specs)
+    with_times = settings.flag("zuul", "report_times", True)
+    routing = Routing(db, sources, layouts)
+    advancing = Advancing(db, Effects(sources, layouts))
+    freezing = Freezing(db, layouts)
+    reporting = Reporting(db, sources, layouts, settings.web_root, with_times)
+    applying = Applying(db, settings, layouts)
+    app = tasks.make_app(settings.dburi)
+
+    @app.task(name="gate.advance", queue=tasks.GATE, retry=5)
+    async def advance(owner: str) -> None:
+        await advancing.advance(owner)
+
+    @app.task(name="router.route", queue=tasks.SCHEDULER, retry=5)
+    async def route(owner: str) -> None:
+        await routing.route(owner)
+
+    @app.task(name="freeze.future", queue=tasks.SCHEDULER, retry=3)
+    async def freeze(future: str) -> None:
+        await freezing.future(future)
+
+    @app.task(name="report.send", queue=tasks.REPORTER, retry=3)
+    async def send(tenant: str, pipeline: str, owner: str, report: dict[str, Any]) -> None:
+        await reporting.send(tenant, pipeline, owner, report)
+
+    @app.task(name="report.land", queue=tasks.REPORTER, retry=3)
+    async def land(tenant: str, pipeline: str, owner: str, report: dict[str, Any]) -> None:
+        await reporting.land(tenant, pipeline, owner, report)
+
+    @app.task(name="tenant.apply", queue=tasks.SCHEDULER, retry=3)
+    async def apply(tenant: str) -> None:
+        await applying.apply(tenant)
+
+    @app.task(name="tenant.reconfigure", queue=tasks.SCHEDULER)
+    async def reconfigure() -> None:
+        await apply_tenant_file(db, settings, sources)
+
+    await apply_tenant_file(db, settings, sources, reread=True)
+    others = [asyncio.create_task(_listen(process, driver)) for driver in sources.all()]
+    others.append(asyncio.create_task(_janitor(process)))
+    try:
+        await process.work(app, [tasks.GATE, tasks.SCHEDULER, tasks.REPORTER], CONCURRENCY)
+    finally:
+        for other in others:
+            other.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await sources.close()
+
+
+async def _listen(process: Process, driver: Driver) -> None:
+    """Read a connection's events into its router's inbox; one listener a connection over all schedulers."""
+    while not process.stop.is_set():
+        try:
+            async with leases.held(process.db, f"listen:{driver.name}"):
+                async with process.db.transaction() as conn:
+                    kept = await streams.position(conn, driver.name)
+                    names = [
+                        project["name"]
+                        for tenant in await configuration.tenants(conn)
+                        for project in tenant["spec"]["projects"]
+                        if project["connection"] == driver.name
+                    ]
+                driver.watch(names)
+                since = msgspec.convert(kept, Position) if kept else None
+                await driver.listen(lambda event: _take(process, event), since)
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            log.exception("connection.failed", connection=driver.name)
+            await asyncio.sleep(1.0)
+
+
+async def _take(process: Process, event: TriggerEvent) -> None:
+    """Put one happening into the inbox, once, and note how far the stream was read, in one transaction."""
+    async with process.db.transaction() as conn:
+        if await streams.is_new(conn, event.connection, event.delivery):
+            body = {"kind": "trigger", "event": msgspec.to_builtins(event)}
+            await events.post(conn, f"router:{event.connection}", body)
+        await streams.keep_position(conn, event.connection, msgspec.to_builtins(Position(event.at)))
+
+
+async def _janitor(process: Process) -> None:
+    """Give back the tasks of workers that fell silent; forget what nobody needs any more."""
+    while not process.stop.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.stop.wait(), JANITOR_S)
+        try:
+            async with process.db.transaction() as conn:
+                handed = await tasks.hand_back_stalled(conn, SILENT_WORKER_S)
+                if handed:
+                    log.warning("tasks.handed_back", tasks=handed)
+                await futures.forget_old(conn, KEPT_S)
+                await tasks.forget_finished(conn, KEPT_S)
+        except Exception:
+            log.exception("janitor.failed")

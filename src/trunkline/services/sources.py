@@ -1,0 +1,65 @@
+"""The connections of this installation, opened once a process: drivers, names, ways to fetch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from trunkline.config.tenant_model import ConnectionSpec
+from trunkline.connections import Connection, open_connection
+from trunkline.git import GitSource
+from trunkline.services.settings import Settings, SettingsError
+
+
+class Sources:
+    """Drivers by connection name. `specs` holds every connection, also those that are no source of changes."""
+
+    def __init__(self, drivers: Mapping[str, Connection], specs: Mapping[str, ConnectionSpec]) -> None:
+        self.drivers = dict(drivers)
+        self.specs = dict(specs)
+
+    @classmethod
+    def open(cls, settings: Settings) -> Sources:
+        """From the [connection NAME] sections. Raises SettingsError."""
+        drivers: dict[str, Connection] = {}
+        specs: dict[str, ConnectionSpec] = {}
+        for name, options in settings.named("connection").items():
+            try:
+                driver = open_connection(name, options)
+            except ValueError as problem:
+                raise SettingsError(f"{settings.path}: {problem}") from problem
+            if driver is not None:
+                drivers[name] = driver
+            hostname = driver.canonical_hostname if driver else options.get("canonical_hostname", name)
+            specs[name] = ConnectionSpec(name, options.get("driver", ""), hostname)
+        return cls(drivers, specs)
+
+    def __getitem__(self, connection: str) -> Connection:
+        return self.drivers[connection]
+
+    def canonical(self, connection: str, project: str) -> str:
+        return f"{self.specs[connection].canonical_hostname}/{project}"
+
+    def git_source(self, connection: str, project: str) -> GitSource:
+        access = self.drivers[connection].git_source(project)
+        return GitSource(
+            url=access.url,
+            ssh_key=access.ssh_key,
+            http_user=access.http_user,
+            http_password=access.http_password,
+            env=dict(access.env),
+        )
+
+    def of_url(self, url: str) -> tuple[Connection, int] | None:
+        """Whose change a URL names: (driver, number)."""
+        for driver in self.drivers.values():
+            number = driver.number_of(url)
+            if number is not None:
+                return driver, number
+        return None
+
+    def all(self) -> Iterable[Connection]:
+        return self.drivers.values()
+
+    async def close(self) -> None:
+        for driver in self.drivers.values():
+            await driver.close()
