@@ -296,7 +296,9 @@ def reports(*texts: str) -> Said:
 
     def look(play: Play) -> None:
         said = [
-            f"{e.kind.value}: {' '.join(c.key for c in e.changes)}" for e in play.take(Report) if e.kind.value != "start"
+            f"{e.kind.value}: {' '.join(c.key for c in e.changes)}"
+            for e in play.take(Report)
+            if e.kind.value != "start"
         ]
         _same(said, texts)
 

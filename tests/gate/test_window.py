@@ -7,7 +7,7 @@ from trunkline.gate.events import Reconfigured
 from trunkline.gate.window import grown, shrunk
 
 A, B, C, D, E = (change(name) for name in "ABCDE")
-NARROW = dict(window=2, window_floor=1)
+NARROW = {"window": 2, "window_floor": 1}
 
 
 def four() -> Play:
@@ -49,11 +49,11 @@ def test_the_window_never_falls_below_its_floor():
 @pytest.mark.parametrize(
     ("settings", "window", "after_landing", "after_failure"),
     [
-        (dict(window_floor=3), 20, 21, 10),
-        (dict(window_floor=3), 3, 4, 3),
-        (dict(increase_type="exponential", increase_factor=2, window_ceiling=30), 20, 30, 10),
-        (dict(decrease_type="linear", decrease_factor=4), 20, 21, 16),
-        (dict(), 0, 0, 0),
+        ({"window_floor": 3}, 20, 21, 10),
+        ({"window_floor": 3}, 3, 4, 3),
+        ({"increase_type": "exponential", "increase_factor": 2, "window_ceiling": 30}, 20, 30, 10),
+        ({"decrease_type": "linear", "decrease_factor": 4}, 20, 21, 16),
+        ({}, 0, 0, 0),
     ],
 )
 def test_the_arithmetic_of_windows(settings, window, after_landing, after_failure):
