@@ -128,7 +128,8 @@ def _source(
 ) -> Source:
     tree = trees / spec.name.replace("/", "_")
     connection = connections[spec.connection]
-    branches = (BRANCH,) if tree.is_dir() and spec.loads_branch(BRANCH) else ()
+    readable = tree.is_dir() and connection.problem is None
+    branches = (BRANCH,) if readable and spec.loads_branch(BRANCH) else ()
     key = (spec.canonical_name, spec.trusted, spec.extra_config_files, spec.extra_config_dirs, bool(spec.classes))
     if branches and key not in cache:
         cache[key] = read_branch(spec, BRANCH, read_tree(spec, tree))
@@ -139,6 +140,7 @@ def _source(
         fragments=fragments,
         merge_modes=connection.merge_modes,
         default_merge_mode=connection.default_merge_mode,
+        problem=connection.problem,
     )
 
 

@@ -10,6 +10,7 @@ from trunkline.config.definitions import (
     JobDef,
     NodesetDef,
     PipelineDef,
+    Place,
     ProjectDef,
     ProviderObject,
     QueueDef,
@@ -35,6 +36,7 @@ class World(Protocol):
     def project_names(self) -> list[str]: ...
 
 
+Rule = Callable[["World", list[Any], Any], bool | ConfigError]
 Admitted = tuple[tuple[Any, ...], tuple[ConfigError, ...]]
 
 
@@ -48,7 +50,7 @@ def admit(world: World, key: Key, definitions: tuple[Definition, ...]) -> Admitt
         errors.extend(problems)
         if any(p.severity is Severity.ERROR for p in problems):
             continue
-        rule = _UNIQUENESS.get(kind, _only_once)
+        rule: Rule = _UNIQUENESS.get(kind, _only_once)
         outcome = rule(world, kept, definition)
         if isinstance(outcome, ConfigError):
             errors.append(outcome)
@@ -95,7 +97,8 @@ def _identical_elsewhere(world: World, kept: list[Any], definition: Any) -> bool
         short = f'The {what} "{definition.name}" differs from the one on the branch {prior.source.branch}'
     else:
         return False
-    return definition.place.error(short, path=("name",), mend=f"{_also(prior)} Keep one, or make them equal.")
+    place: Place = definition.place
+    return place.error(short, path=("name",), mend=f"{_also(prior)} Keep one, or make them equal.")
 
 
 def _only_once(world: World, kept: list[Any], definition: Definition) -> bool | ConfigError:

@@ -8,7 +8,7 @@ from trunkline.config.source import SourceContext
 _NOWHERE = SourceContext("", "", "", "", True)
 NOOP = JobDef(
     name="noop",
-    place=Place(_NOWHERE, "", 0, "job", 0, 0),
+    place=Place(_NOWHERE, "", 0, "job", 0),
     attrs={"description": "A job that always succeeds and does nothing.", "final": True, "deduplicate": True},
     has_parent=True,
     parent=None,

@@ -33,4 +33,7 @@ def connection_spec(name: str, options: Mapping[str, str]) -> ConnectionSpec:
     host = options.get("canonical_hostname") or options.get("server") or _SERVERS.get(driver, "")
     if not host and options.get("baseurl"):
         host = urlparse(options["baseurl"]).hostname or "localhost"
-    return ConnectionSpec(name, driver, host, _MODES.get(driver), _DEFAULTS.get(driver, "merge"))
+    problem = None
+    if driver == "git" and not options.get("baseurl", "").strip("\"'"):
+        problem = f"The connection {name} has no baseurl, so that its projects cannot be read"
+    return ConnectionSpec(name, driver, host, _MODES.get(driver), _DEFAULTS.get(driver, "merge"), problem)

@@ -22,7 +22,6 @@ class Place(msgspec.Struct, frozen=True, eq=False):
     index: int
     kind: str
     line: int
-    mark_line: int
 
     def position(self, path: tuple[Any, ...] = ()) -> Position:
         found = locate(self.text, (self.index, self.kind, *path)) if self.text else None

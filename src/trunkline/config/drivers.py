@@ -159,7 +159,7 @@ _GITHUB_BY_EVENT: dict[str, Fields] = {
     ),
     "push": Fields({**_GITHUB_COMMON, "ref": _REGEXES}),
     "check_run": Fields(
-        {**_GITHUB_COMMON, "action": scalar_or_list(OneOf(("rerequested", "completed", "requested"))), "check": STR}
+        {**_GITHUB_COMMON, "action": scalar_or_list(OneOf(("rerequested", "completed"))), "check": STR}
     ),
 }
 _GITHUB_REPORTER = Fields(

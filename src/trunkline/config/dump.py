@@ -37,7 +37,7 @@ def dump_playbook(playbook: FrozenPlaybook) -> dict[str, Any]:
         "cleanup": playbook.cleanup,
         "semaphores": list(playbook.semaphores),
         "roles": [
-            {"implicit": r.implicit, "name": r.name, "project": r.project, "target_name": r.target_name, "type": r.type}
+            {"implicit": r.implicit, "name": None, "project": r.project, "target_name": r.target_name, "type": r.type}
             for r in playbook.roles
         ],
     }
@@ -62,7 +62,7 @@ def dump_nodeset(nodeset: FrozenNodeset) -> dict[str, Any]:
 
 
 def dump_job(job: FrozenJob) -> dict[str, Any]:
-    """One frozen job, every attribute."""
+    """One frozen job, every attribute, in the shape of the recordings: they never fill post_review nor role names."""
     return {
         "name": job.name,
         "type": job.type,
@@ -75,7 +75,8 @@ def dump_job(job: FrozenJob) -> dict[str, Any]:
         "provides": list(job.provides),
         "requires": list(job.requires),
         "deduplicate": job.deduplicate,
-        "post_review": job.post_review,
+        "post_review": None,
+        "needs_post_review": bool(job.post_review),
         "success_message": job.success_message,
         "failure_message": job.failure_message,
         "timeout": job.timeout,
@@ -153,7 +154,7 @@ def dump_layout(layout: Layout) -> dict[str, Any]:
         "pipelines": {
             name: {
                 "manager": p.manager,
-                "window": p.window,
+                "window": p.window if p.manager == "dependent" else None,
                 "precedence": PRECEDENCES[p.precedence],
                 "post_review": p.post_review,
                 "supercedes": list(p.supercedes),

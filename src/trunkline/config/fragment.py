@@ -75,7 +75,7 @@ def parse_blob(text: str | bytes, source: SourceContext) -> Fragment:
     pragma = _read_pragmas(text, source, items, complaints)
     definitions: list[Definition] = []
     for item in items:
-        place = Place(source, text, item.index, item.kind, item.line, item.mark_line)
+        place = Place(source, text, item.index, item.kind, item.line)
         if item.kind not in OBJECTS:
             mend = did_you_mean(item.kind, OBJECTS) or f"Known objects are {', '.join(sorted(OBJECTS))}."
             error = place.error(f'Unknown object "{item.kind}"', mend=mend, name=SYNTAX_ERROR)
@@ -92,7 +92,7 @@ def _read_pragmas(text: str, source: SourceContext, items: list[Item], complaint
     for item in items:
         if item.kind != "pragma":
             continue
-        place = Place(source, text, item.index, item.kind, item.line, item.mark_line)
+        place = Place(source, text, item.index, item.kind, item.line)
 
         def warn(words: str, place: Place = place) -> None:
             error = place.error(words, path=("implied-branches",), name=DEPRECATION, severity=Severity.WARNING)

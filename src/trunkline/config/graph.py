@@ -95,10 +95,10 @@ def _candidates(
         candidate = _candidate(layout, pipeline, subject, listed, name, notes)
         if candidate is None:
             continue
-        if candidate.job.image_build_name and subject.image_names is not None:
-            if candidate.job.image_build_name not in subject.image_names:
-                notes.append(f'Job "{name}": builds an image that is not asked for')
-                continue
+        image = candidate.job.image_build_name
+        if image and subject.image_names is not None and image not in subject.image_names:
+            notes.append(f'Job "{name}": builds an image that is not asked for')
+            continue
         candidate.matches = _files_match(candidate, subject, notes) or (
             candidate.match_on_updates and _is_updated(candidate, pipeline.name, before, notes)
         )

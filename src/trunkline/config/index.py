@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from trunkline.config.definitions import Definition, ProjectDef
-from trunkline.config.frozen import FrozenJob  # noqa: F401
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -29,7 +28,7 @@ class Layered(Mapping[K, V], Generic[K, V]):
             raise KeyError(key)
         return self.below[key]
 
-    def get(self, key: K, default=None):  # type: ignore[no-untyped-def, override]
+    def get(self, key: K, default: Any = None) -> Any:
         if key in self.top:
             return self.top[key]
         if key in self.gone:

@@ -179,7 +179,7 @@ class JobState:
                 self.values[key] = union(standing, attrs[key])
         self.final_attributes |= attrs.get("attribute-control", frozenset())
         self.name = variant.name
-        self.applied.append(AppliedVariant(variant.name, str(variant.source), variant.place.mark_line, branches))
+        self.applied.append(AppliedVariant(variant.name, str(variant.source), variant.place.line, branches))
 
     def _permit(self, variant: JobDef) -> None:
         set_here = [k for k in variant.attrs if k in EXECUTION_ATTRIBUTES]
@@ -234,33 +234,18 @@ class JobState:
         self.values["secret-exposure"] = wanted
 
     def _roles(self, variant: JobDef) -> None:
-        new: list[FrozenRole] = []
-        if not variant.in_project and variant.source.key[0] in self._specs():
-            new.append(self._role(variant.source.key[0], None, implicit=True))
+        """New roles go in front. One that is written replaces an implicit one of the same project and name."""
+        written = []
         for use in variant.attrs.get("roles") or ():
-            if use.type != "zuul":
-                continue
-            canonical = self.lookup.find_project(use.project)
-            if canonical is None:
-                continue
-            role = self._role(canonical, use.name, implicit=False)
-            same = next((i for i, r in enumerate(new) if r.implicit and r.canonical_name == canonical), None)
-            if same is not None:
-                new[same] = role
-            else:
-                new.append(role)
-        if not new:
-            return
-        standing = list(self.roles)
-        fresh = []
-        for role in new:
-            same = next((i for i, r in enumerate(standing) if r.canonical_name == role.canonical_name), None)
-            if role.implicit and same is not None:
-                continue
-            if same is not None and standing[same].implicit:
-                standing[same] = role
-            elif role not in standing:
-                fresh.append(role)
+            canonical = self.lookup.find_project(use.project) if use.type == "zuul" else None
+            if canonical is not None:
+                written.append(self._role(canonical, use.name, implicit=False))
+        if not variant.in_project and variant.source.key[0] in self._specs():
+            own = self._role(variant.source.key[0], None, implicit=True)
+            if not any(_same_role(own, role) for role in written):
+                written.insert(0, own)
+        standing = [next((w for w in written if _same_role(r, w) and r.implicit), r) for r in self.roles]
+        fresh = [w for w in written if not any(_same_role(w, r) for r in standing)]
         self.roles = (*fresh, *standing)
 
     def _specs(self) -> Mapping[str, Any]:
@@ -272,7 +257,7 @@ class JobState:
             connection=spec.connection,
             project=spec.name,
             canonical_name=canonical,
-            target_name=name or spec.name.rsplit("/", 1)[-1],
+            target_name=name or _default_role_name(spec.name),
             name=name,
             implicit=implicit,
             project_default_branch=self.lookup.default_branch(canonical),
@@ -398,6 +383,19 @@ class JobState:
                 raise Refused(
                     f'The semaphore "{min(both)}" is taken by the job "{variant.name}" and by its playbook {playbook.path}'
                 )
+
+
+def _same_role(one: FrozenRole, other: FrozenRole) -> bool:
+    return one.canonical_name == other.canonical_name and one.target_name == other.target_name
+
+
+def _default_role_name(project: str) -> str:
+    """The last part of the project's name without the usual prefixes of repositories that hold a role."""
+    name = project.rsplit("/", 1)[-1]
+    for prefix in ("ansible-role-", "ansible-", "role-"):
+        if name.startswith(prefix) and name != prefix:
+            return name[len(prefix) :]
+    return name
 
 
 def _secret_ref(alias: str, secret: SecretDef) -> SecretRef:

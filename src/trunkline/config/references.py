@@ -91,7 +91,7 @@ def _check_parent(names: Names, job: JobDef) -> ConfigError | None:
         return None
     parent = job.parent or names.tenant.default_parent
     variants: tuple[JobDef, ...] = names.kept("job", parent)
-    path = ("parent",) if job.parent else ()
+    path = ("parent",) if job.parent else ("name",)
     if not variants:
         mend = did_you_mean(parent, names.names("job")) or "Define it, or name another parent."
         return job.place.error(

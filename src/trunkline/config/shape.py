@@ -62,7 +62,7 @@ class Type(msgspec.Struct, frozen=True):
     def check(self, value: Any, path: Path, report: Report) -> None:
         if not isinstance(value, self.types):
             report(path, f"expected {self.name}, found {kind_of(value)}", "")
-        elif self.low > -math.inf and value < self.low:
+        elif self.low > -math.inf and isinstance(value, int | float) and value < self.low:
             report(path, f"expected a number of at least {self.low:g}", "")
 
     def describe(self) -> dict[str, Any]:
@@ -134,7 +134,7 @@ class Either(msgspec.Struct, frozen=True):
         best: list[tuple[Path, str, str]] | None = None
         for option in self.options:
             found: list[tuple[Path, str, str]] = []
-            option.check(value, path, lambda p, t, m, found=found: found.append((p, t, m)))  # type: ignore[misc]
+            option.check(value, path, lambda p, t, m, found=found: found.append((p, t, m)))
             if not found:
                 return
             if len(found[0][0]) > len(path) and (best is None or len(found[0][0]) > len(best[0][0])):

@@ -43,15 +43,13 @@ class Encrypted(msgspec.Struct, frozen=True):
 class Item(msgspec.Struct, frozen=True):
     """One entry of a configuration file: a kind, its body, and where it stands.
 
-    `line` is that of the entry (from 1); `mark_line` is the line of the body counted from 0, which is what Zuul
-    prints as the place of a definition.
+    `line` is that of the entry, counted from 1.
     """
 
     index: int
     kind: str
     body: Any
     line: int
-    mark_line: int
 
 
 def _where(node: yaml.Node) -> Position:
@@ -219,9 +217,8 @@ def read_items(text: str) -> tuple[list[Item], list[Refused]]:
             raise Refused(
                 f"An entry must have one key, not {len(value)}", name=SYNTAX_ERROR, at=_where(node), mend=mend
             )
-        body_node = node.value[0][1]
         kind, body = next(iter(value.items()))
-        items.append(Item(index, kind, body, node.start_mark.line + 1, body_node.start_mark.line))
+        items.append(Item(index, kind, body, node.start_mark.line + 1))
     return items, []
 
 

@@ -176,7 +176,7 @@ class _TenantReader:
         )
 
     def read(self, item: Item) -> None:
-        place = Place(self.context, self.text, item.index, item.kind, item.line, item.mark_line)
+        place = Place(self.context, self.text, item.index, item.kind, item.line)
         try:
             if item.kind not in TENANT_OBJECTS:
                 raise Located(f'Unknown object "{item.kind}"', mend=did_you_mean(item.kind, TENANT_OBJECTS))
@@ -191,7 +191,7 @@ class _TenantReader:
         faults: list[tuple[tuple[Any, ...], str, str]] = []
         TENANT_OBJECTS[kind].check(body, (), lambda p, text, mend: faults.append((p, text, mend)))
         if faults:
-            where, text, mend = faults[0]
+            where, _, mend = faults[0]
             raise Located(f"In the {kind}: " + "; ".join(f[1] for f in faults[:5]), path=where, mend=mend)
 
     def read_global_semaphore(self, body: Mapping[str, Any]) -> None:
@@ -324,7 +324,8 @@ class _TenantReader:
     def project(
         self, connection: str, name: str, options: Mapping[str, Any], trusted: bool, path: tuple[Any, ...]
     ) -> ProjectSpec:
-        files, trees = [], []
+        files: list[str] = []
+        trees: list[str] = []
         for extra in as_list(options.get("extra-config-paths")):
             if extra in STANDARD_PATHS or extra.rstrip("/") + "/" in STANDARD_PATHS:
                 raise Located(f"The path {extra} is read anyway", path=(*path, "extra-config-paths"), mend="Remove it.")

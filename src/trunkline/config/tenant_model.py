@@ -67,7 +67,7 @@ def config_paths(project: ProjectSpec) -> Callable[[str], bool]:
             return False
         if path in files:
             return True
-        return path.startswith(trees) and (path.endswith(".yaml") or path.endswith("/.zuul.ignore"))
+        return path.startswith(trees) and path.endswith((".yaml", "/.zuul.ignore"))
 
     return is_config
 
@@ -131,3 +131,4 @@ class ConnectionSpec(msgspec.Struct, frozen=True):
     canonical_hostname: str = ""
     merge_modes: frozenset[str] | None = None
     default_merge_mode: str = "merge"
+    problem: str | None = None
