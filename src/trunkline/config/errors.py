@@ -136,9 +136,16 @@ def make_error(
     )
 
 
+MOST_COMPARED = 400
+
+
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that the writer most likely meant."""
-    found = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.6)
+    """The known word that the writer most likely meant. Long lists are thinned first: this runs once an error."""
+    listed = list(known)
+    if len(listed) > MOST_COMPARED:
+        close = [k for k in listed if abs(len(k) - len(word)) <= 3 and k[:2] == word[:2]]
+        listed = close[:MOST_COMPARED]
+    found = difflib.get_close_matches(str(word), listed, n=1, cutoff=0.6)
     return found[0] if found else None
 
 

@@ -241,13 +241,13 @@ def _queue(body: Mapping[str, Any], place: Place, pragma: Pragma, warn: Warn) ->
     )
 
 
-ENCRYPTED_KEY = "!encrypted/pkcs1-oaep"
+ENCRYPTED = "!encrypted/pkcs1-oaep"
 
 
 def plain(value: Any) -> Any:
-    """A secret's data as plain values: an encrypted leaf becomes {ENCRYPTED_KEY: [chunk, …]}."""
+    """A secret's data as plain values: an encrypted leaf becomes {ENCRYPTED: [chunk, …]}."""
     if isinstance(value, Encrypted):
-        return {ENCRYPTED_KEY: list(value.chunks)}
+        return {ENCRYPTED: list(value.chunks)}
     if isinstance(value, dict):
         return {k: plain(v) for k, v in value.items()}
     if isinstance(value, list):

@@ -96,6 +96,7 @@ class Layout:
         self.changed: frozenset[Key] = frozenset()
         self.changed_sources: frozenset[SourceKey] = frozenset()
         self.speculative_branches: dict[str, tuple[str, ...]] = {}
+        self._names: dict[str, list[str]] = {}
         self._job_cache: dict[Any, Any] = {}
         self._stanza_cache: dict[str, tuple[ProjectDef, ...]] = {}
 
@@ -142,8 +143,12 @@ class Layout:
         return self.admitted.get((kind, name)) or ()
 
     def names(self, kind: str) -> list[str]:
-        found = [n for (k, n), kept in self.admitted.items() if k == kind and kept]
-        return [*found, "noop"] if kind == "job" else found
+        """Every name of a kind that has a definition, for lists and for the mends of errors."""
+        found = self._names.get(kind)
+        if found is None:
+            found = [n for (k, n), kept in self.admitted.items() if k == kind and kept]
+            self._names[kind] = found = [*found, "noop"] if kind == "job" else found
+        return found
 
     def _by_kind(self, kind: str) -> dict[str, Any]:
         return {n: kept[0] for (k, n), kept in self.admitted.items() if k == kind and kept}

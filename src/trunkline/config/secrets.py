@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from trunkline.config.errors import Refused
-from trunkline.config.fragment import ENCRYPTED_KEY
+from trunkline.config.fragment import ENCRYPTED as ENCRYPTED
 
 KEY_BITS = 4096
 _OVERHEAD_BYTES = 2 * hashes.SHA1.digest_size + 2
@@ -57,7 +57,7 @@ def encrypt(plaintext: bytes | str, public_pem: str) -> tuple[str, ...]:
     return tuple(base64.b64encode(key.encrypt(chunk, _oaep())).decode() for chunk in chunks)
 
 
-def decrypt(chunks: tuple[str, ...] | list[str], private_pem: str, password: str | None = None) -> str:
+def decrypt_data(private_pem: str, chunks: Sequence[str], password: str | None = None) -> str:
     """The value of encrypted chunks. Raises Refused if the key does not fit."""
     key = _private(private_pem, password)
     try:
@@ -69,22 +69,18 @@ def decrypt(chunks: tuple[str, ...] | list[str], private_pem: str, password: str
         ) from None
 
 
-def decrypt_data(data: Any, private_pem: str, password: str | None = None) -> Any:
+def reveal(data: Any, private_pem: str, password: str | None = None) -> Any:
     """The data of a secret (as SecretRef.data holds it) with every encrypted leaf in the clear."""
-    return _walk(data, lambda chunks: decrypt(chunks, private_pem, password))
-
-
-def _walk(data: Any, reveal: Callable[[list[str]], str]) -> Any:
     if isinstance(data, dict):
-        if set(data) == {ENCRYPTED_KEY}:
-            return reveal(data[ENCRYPTED_KEY])
-        return {k: _walk(v, reveal) for k, v in data.items()}
+        if set(data) == {ENCRYPTED}:
+            return decrypt_data(private_pem, data[ENCRYPTED], password)
+        return {k: reveal(v, private_pem, password) for k, v in data.items()}
     if isinstance(data, list):
-        return [_walk(v, reveal) for v in data]
+        return [reveal(v, private_pem, password) for v in data]
     return data
 
 
-def yaml_of(chunks: tuple[str, ...] | list[str], name: str = "") -> str:
+def yaml_of(chunks: Sequence[str], name: str = "") -> str:
     """The chunks as YAML to paste below `data:`."""
     head = f"{name}: " if name else ""
     lines = [f"{head}!encrypted/pkcs1-oaep"]

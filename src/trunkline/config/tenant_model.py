@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from trunkline.config.regex import Regex
+
 STANDARD_PATHS = ("zuul.yaml", "zuul.d/", ".zuul.yaml", ".zuul.d/")
 BASE_CLASSES = frozenset({"pipeline", "job", "semaphore", "project", "project-template", "nodeset", "secret", "queue"})
 PROVIDER_CLASSES = frozenset({"image", "flavor", "label", "section", "provider"})
@@ -90,8 +92,8 @@ class TenantSpec(msgspec.Struct, frozen=True, kw_only=True):
     exclude_locked_branches: bool = False
     allowed_triggers: tuple[str, ...] | None = None
     allowed_reporters: tuple[str, ...] | None = None
-    allowed_labels: tuple[Any, ...] | None = None
-    disallowed_labels: tuple[Any, ...] | None = None
+    allowed_labels: tuple[Regex, ...] | None = None
+    disallowed_labels: tuple[Regex, ...] | None = None
     web_root: str | None = None
     admin_rules: tuple[str, ...] = ()
     access_rules: tuple[str, ...] = ()
