@@ -48,8 +48,9 @@ def test_a_project_without_a_queue_has_one_of_its_own():
 
 
 def test_a_queue_per_branch_is_named_by_it():
-    answer = ask("A", candidate("A", queue_branch="stable"))
-    assert (answer.entries[0].queue, answer.entries[0].branch) == ("t/gate/q/stable", "stable")
+    answer = ask("A", candidate("A", queue="q/stable", branch_of_queue="stable"))
+    entry = answer.entries[0]
+    assert (entry.queue, entry.name, entry.branch) == ("t/gate/q/stable", "q", "stable")
 
 
 def test_the_same_question_has_the_same_answer():

@@ -28,8 +28,8 @@ class Candidate(Struct, frozen=True):
     is_current: bool = True  # the latest patch set
     problem: str = ""  # why it does not meet the pipeline's requirements; empty = it does
     landing_problem: str = ""  # why the review system would not let it land, votes of this pipeline aside
-    queue: str = ""  # the shared queue of its project; empty = the project's own
-    queue_branch: str | None = None  # of a queue per branch
+    queue: str = ""  # the shared queue of its project, "/branch" appended if it is one per branch; empty = its own
+    branch_of_queue: str | None = None  # of a queue per branch
     allow_cycles: bool = False
     topic_binds: bool = False  # the queue's dependencies-by-topic
     in_pipeline: bool = True  # its project has this pipeline
@@ -304,7 +304,9 @@ class _Clerk:
                 return change.project, change.branch
             case Manager.INDEPENDENT:
                 return change.project, None
-        return candidate.queue or change.project, candidate.queue_branch
+        branch = candidate.branch_of_queue
+        name = candidate.queue or change.project
+        return name.removesuffix(f"/{branch}") if branch else name, branch
 
     def queue_of(self, key: RefKey, item: str) -> QueueId:
         name, branch = self.name_of(key)

@@ -64,6 +64,7 @@ class BuildsetCreated(Effect, frozen=True):
     future: FutureId
     changes: tuple[Change, ...]
     event_id: str = ""
+    enqueued_at: float = 0.0
 
 
 class BuildsetClosed(Effect, frozen=True):
@@ -101,7 +102,10 @@ class CancelNodes(Effect, frozen=True):
 
 
 class ReturnNodes(Effect, frozen=True):
-    """The build that used them has ended. (To hold them for somebody is the shell's decision.)"""
+    """The build that used them has ended, or is being stopped: then they go when it has let go of them.
+
+    To hold them for somebody is the shell's decision.
+    """
 
     request: RequestId
     build: BuildId | None = None
@@ -174,6 +178,7 @@ class RecordBuild(Effect, frozen=True):
     attempt: int = 1
     error_detail: str | None = None
     at: float = 0.0
+    of: Change | None = None  # the change itself, where no build was executed and so nobody has its row
 
 
 class Report(Effect, frozen=True):

@@ -189,6 +189,7 @@ class Work:
                 attempt=self.runs[job].attempt,
                 error_detail=error,
                 at=self.desk.now,
+                of=None if executed else next(c for c in self.item.changes if c.key == spec.change),
             )
         )
 

@@ -388,7 +388,7 @@ def _kept_runs(desk: Desk, item: Item, future: Future, graph: dict[Any, JobSpec]
 
 
 def _open_buildset(desk: Desk, item: Item, future: Future) -> None:
-    desk.emit(BuildsetCreated(item.id, future.id, item.changes, event_id=item.event_id))
+    desk.emit(BuildsetCreated(item.id, future.id, item.changes, item.event_id, item.enqueued_at))
 
 
 # -- resources of a run
