@@ -11,6 +11,11 @@ Nouns: *request* (what to build), *site* (how this executor is set up), *job dir
 *runner* (a warm Ansible process in a sandbox), *broker* (the only way from a sandbox to a node), *outcome*.
 """
 
+from trunkline.executor.build import run_build
+from trunkline.executor.checkout import choose_ref, src_dir
+from trunkline.executor.finger import serve_console
+from trunkline.executor.jobdir import clean_leftovers
+from trunkline.executor.play import site_paths
 from trunkline.executor.request import (
     ArtifactInfo,
     BuildControl,
@@ -29,6 +34,8 @@ from trunkline.executor.request import (
     WorkspaceMissing,
     Workspaces,
 )
+from trunkline.executor.sandbox import SandboxPaths
+from trunkline.executor.warm import RunnerBroken, WarmRunner
 
 __all__ = [
     "ArtifactInfo",
@@ -43,8 +50,17 @@ __all__ = [
     "NodeInfo",
     "ProjectInfo",
     "RefInfo",
+    "RunnerBroken",
+    "SandboxPaths",
+    "WarmRunner",
     "WorkspaceBroken",
     "WorkspaceConflict",
     "WorkspaceMissing",
     "Workspaces",
+    "choose_ref",
+    "clean_leftovers",
+    "run_build",
+    "serve_console",
+    "site_paths",
+    "src_dir",
 ]

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from trunkline.executor.job import FrozenJob
+from trunkline.config import FrozenJob
 
 Json = Any
 

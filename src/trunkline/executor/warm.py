@@ -67,13 +67,7 @@ class Playing:
 
     async def gone(self) -> None:
         """Wait until no process of the playbook is left."""
-        loop = asyncio.get_running_loop()
-        done = loop.create_future()
-        loop.add_reader(self.handle, lambda: done.done() or done.set_result(None))
-        try:
-            await done
-        finally:
-            loop.remove_reader(self.handle)
+        await _readable(self.handle)
 
     def close(self) -> None:
         if self.handle >= 0:
@@ -178,14 +172,8 @@ class WarmRunner:
 
 async def _exchange(sock: socket.socket, descriptors: list[int]) -> int:
     """Send one order; returns the descriptor of the new process."""
-    loop = asyncio.get_running_loop()
     socket.send_fds(sock, [b"order"], descriptors)
-    ready = loop.create_future()
-    loop.add_reader(sock, lambda: ready.done() or ready.set_result(None))
-    try:
-        await ready
-    finally:
-        loop.remove_reader(sock)
+    await _readable(sock.fileno())
     data, ancillary, _flags, _address = sock.recvmsg(64, socket.CMSG_SPACE(array.array("i").itemsize))
     handles = array.array("i")
     for level, kind, payload in ancillary:
@@ -194,6 +182,16 @@ async def _exchange(sock: socket.socket, descriptors: list[int]) -> int:
     if data != b"started" or len(handles) != 1:
         raise EOFError("no answer")
     return handles[0]
+
+
+async def _readable(descriptor: int) -> None:
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    loop.add_reader(descriptor, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(descriptor)
 
 
 def _memory_file(data: bytes) -> int:

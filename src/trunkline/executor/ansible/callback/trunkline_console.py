@@ -26,7 +26,17 @@ COMMANDS = frozenset(
     prefix + name for prefix in ("", "ansible.builtin.", "ansible.legacy.") for name in ("command", "shell")
 )
 LOCAL_CONNECTIONS = frozenset(("local", "winrm", "psrp", "kubectl", "network_cli", "netconf", "httpapi"))
-HIDDEN_IN_ERRORS = ("cmd", "stdout", "stdout_lines", "stderr", "stderr_lines", "changed", "invocation", "zuul_log_id", "failed")
+HIDDEN_IN_ERRORS = (
+    "cmd",
+    "stdout",
+    "stdout_lines",
+    "stderr",
+    "stderr_lines",
+    "changed",
+    "invocation",
+    "zuul_log_id",
+    "failed",
+)
 LONGEST_LINE = 1 << 20
 MOST_FALLBACK_LINES = 10_000
 CENSORED = "Output suppressed because no_log was given"
@@ -157,7 +167,9 @@ class CallbackModule(CallbackBase):
         self.line(status, host)
 
     def _debug(self, values, host):
-        shown = {key: value for key, value in values.items() if not key.startswith("_") and key not in ("changed", "failed")}
+        shown = {
+            key: value for key, value in values.items() if not key.startswith("_") and key not in ("changed", "failed")
+        }
         if set(shown) == {"msg"}:
             message = shown["msg"]
             self.lines(message.split("\n") if isinstance(message, str) else [message], None)
@@ -206,7 +218,10 @@ class CallbackModule(CallbackBase):
             self._skipped(result._result, self._host(result))
 
     def _skipped(self, values, host):
-        self.line(f"skipping: {values.get('skip_reason') or values.get('skipped_reason') or 'Conditional result was False'}", host)
+        self.line(
+            f"skipping: {values.get('skip_reason') or values.get('skipped_reason') or 'Conditional result was False'}",
+            host,
+        )
 
     def v2_runner_on_unreachable(self, result):
         host = self._host(result)
@@ -284,7 +299,9 @@ class CallbackModule(CallbackBase):
         if log_id is None:
             return False
         hidden = result._task.no_log or result._result.get("censored")
-        texts = [] if hidden else [str(text)[:LONGEST_LINE] for text in shown_lines(result._result)[:MOST_FALLBACK_LINES]]
+        texts = (
+            [] if hidden else [str(text)[:LONGEST_LINE] for text in shown_lines(result._result)[:MOST_FALLBACK_LINES]]
+        )
         has_run = "delta" in result._result and result._result["delta"] is not None
         self.send({"type": "drain" if has_run or hidden else "drop", "id": log_id, "lines": texts})
         return True
