@@ -2,60 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
-import psycopg
 
-Conn = psycopg.AsyncConnection[dict[str, Any]]
+from trunkline.store import requests
+from trunkline.store.database import Connection
 
 
 class DeployNode(msgspec.Struct, frozen=True):
-    """A server that a deploy runs on: its row in ``nodes``, its name in the inventory and the groups it is in."""
+    """A server that a deploy runs on: its row in `nodes`, its name in the inventory and the groups it is in."""
 
     node_id: str
     name: str
     groups: tuple[str, ...]
 
 
+class DeployRefused(Exception):
+    """The deploy job can not be run as it stands (no such job, broken configuration); the text is for people."""
+
+
 class FleetPorts(Protocol):
-    """The borders of the fleet service. All but ``read_files`` run inside the caller's transaction."""
+    """The borders of the fleet service. All but `read_files` run inside the caller's transaction."""
 
     async def request_node(
-        self,
-        conn: Conn,
-        *,
-        owner: str,
-        tenant: str,
-        label: str,
-        provider: str,
-        jurisdictions: Sequence[str],
-        project: str,
-        job: str,
-    ) -> str:
-        """Ask the pool for one kept node (``keep``); returns the request's id."""
+        self, conn: Connection, *, owner: str, tenant: str, label: str, provider: str, jurisdictions: Sequence[str],
+        project: str, job: str
+    ) -> str:  # fmt: skip
+        """Ask the pool for one kept node; returns the request's id."""
 
-    async def cancel_request(self, conn: Conn, request: str) -> None:
-        """Withdraw a request; nodes it already has are deleted."""
-
-    async def release_node(self, conn: Conn, node: str) -> None:
-        """Mark a node used: the launcher deletes it."""
+    async def return_node(self, conn: Connection, request: str) -> None:
+        """Withdraw a request: its node, if there is one yet, is deleted. May be asked twice."""
 
     async def submit_deploy(
-        self,
-        conn: Conn,
-        *,
-        tenant: str,
-        application: str,
-        job: str,
-        project: str,
-        branch: str,
-        commit: str,
-        nodes: Sequence[DeployNode],
-        variables: Mapping[str, Any],
-    ) -> str:
-        """Start the deploy job on these nodes; returns the build's uuid. Its end comes to the application's inbox."""
+        self, conn: Connection, *, tenant: str, application: str, job: str, project: str, branch: str, commit: str,
+        nodes: Sequence[DeployNode], variables: Mapping[str, Any]
+    ) -> str:  # fmt: skip
+        """Start the deploy job on these nodes; returns the build's uuid. Raises DeployRefused.
+
+        Its end comes to the inbox `fleet:<tenant>/<application>` as {"kind": "build-completed", "build": uuid,
+        "result": "SUCCESS" or another word}. The nodes stay the fleet's: they are not marked used.
+        """
 
     async def read_files(self, project: str, commit: str, paths: Sequence[str]) -> Mapping[str, str]:
-        """Texts of those of these paths that exist at the commit; a path that ends in ``/`` means all files below."""
+        """Texts of those of these paths that exist at the commit; a path that ends in `/` means all files below."""
+
+
+SubmitDeploy = Callable[..., Awaitable[str]]
+ReadFiles = Callable[[str, str, Sequence[str]], Awaitable[Mapping[str, str]]]
+
+
+class StorePorts:
+    """The production borders: requests are rows, deploys and files are what the wiring hands in."""
+
+    def __init__(self, submit_deploy: SubmitDeploy, read_files: ReadFiles) -> None:
+        self.submit_deploy = submit_deploy
+        self.read_files = read_files
+
+    async def request_node(
+        self, conn: Connection, *, owner: str, tenant: str, label: str, provider: str, jurisdictions: Sequence[str],
+        project: str, job: str
+    ) -> str:  # fmt: skip
+        request = str(uuid.uuid4())
+        await requests.create(
+            conn,
+            id=request,
+            owner=owner,
+            tenant=tenant,
+            labels=[label],
+            project=project,
+            job=job,
+            provider=provider,
+            constraints={"jurisdictions": list(jurisdictions)} if jurisdictions else None,
+            keep=True,
+        )
+        return request
+
+    async def return_node(self, conn: Connection, request: str) -> None:
+        await requests.return_nodes(conn, request)
