@@ -13,7 +13,8 @@ Credentials come from clouds.yaml, what to make from the pool's specs; what was 
 from trunkline.clouds.hostkeys import NotReachable, scan_host_keys
 from trunkline.clouds.images import ImageFile
 from trunkline.clouds.limiter import Limiter
-from trunkline.clouds.region import Addresses, Region, ServerSeen
+from trunkline.clouds.network import Addresses
+from trunkline.clouds.region import Region, ServerSeen
 from trunkline.clouds.trouble import CloudTrouble, classify
 from trunkline.clouds.vendors import Profile, place_of, profile_of
 

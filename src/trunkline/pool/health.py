@@ -15,8 +15,9 @@ from trunkline.pool.model import Avoid, Ceiling, ProviderHealth, RegionStatus, T
 API_FAILURES_TO_OPEN = 3
 BOOT_FAILURES_TO_DEGRADE = 4
 BOOT_FAILURES_TO_OPEN = 8
-FIRST_PAUSE_S = 5.0
-LONGEST_PAUSE_S = 300.0
+FIRST_PAUSE_S = 2.0
+PAUSE_GROWTH = 1.6
+LONGEST_PAUSE_S = 60.0
 FORGIVEN_AFTER_S = 600.0  # of good health
 AVOID_S = 20.0
 LONGEST_AVOID_S = 600.0
@@ -94,7 +95,7 @@ def _open(health: ProviderHealth, reason: str, now: float) -> ProviderHealth:
         return replace(health, reason=reason)  # a call that was under way when the circuit opened
     was_well = health.status is RegionStatus.healthy and now - health.since > FORGIVEN_AFTER_S
     openings = 1 if was_well else health.openings + 1
-    pause_s = min(FIRST_PAUSE_S * 2.0 ** (openings - 1), LONGEST_PAUSE_S)
+    pause_s = min(FIRST_PAUSE_S * PAUSE_GROWTH ** (openings - 1), LONGEST_PAUSE_S)
     return _set(replace(health, openings=openings, probe_at=now + pause_s), RegionStatus.down, reason, now)
 
 

@@ -91,6 +91,9 @@ def _end_of_unused(
         return Delete(node.id, "no longer wanted") if node.keep else Release(node.id)
     if spec is None or label is None:
         return Delete(node.id, "no provider has it any more")
+    region = board.world.regions.get(node.region_key)
+    if node.state is NodeState.requested and region is not None and region.health.status is RegionStatus.down:
+        return Delete(node.id, "its region is down")
     if node.is_static:
         machines = {machine.name for machine in spec.static_nodes}
         return None if node.slot in machines else Delete(node.id, "no provider has it any more")

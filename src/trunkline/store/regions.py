@@ -23,6 +23,17 @@ async def identity(conn: Connection) -> str:
     return str(row["id"])
 
 
+async def clock(conn: Connection) -> float:
+    """The database's time, the one that all rows carry, in seconds since the epoch."""
+    row = await (await conn.execute("select extract(epoch from clock_timestamp())::float8 as now")).fetchone()
+    assert row is not None
+    return float(row["now"])
+
+
+async def get(conn: Connection, cloud: str, region: str) -> Row | None:
+    return next((r for r in await listed(conn) if (r["cloud"], r["region"]) == (cloud, region)), None)
+
+
 async def listed(conn: Connection) -> list[Row]:
     cursor = await conn.execute(
         """
