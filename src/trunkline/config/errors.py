@@ -62,7 +62,7 @@ class ConfigError(msgspec.Struct, frozen=True):
         return (self.name, self.short, self.context, self.canonical_name)
 
 
-class Refused(Exception):
+class Refused(ValueError):
     """Stops the reading of one object; the reader of the object turns it into a ConfigError."""
 
     def __init__(self, short: str, *, name: str = "Unknown", at: Position | None = None, mend: str = "") -> None:
