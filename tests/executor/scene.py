@@ -9,9 +9,9 @@ import os
 import shutil
 import subprocess
 import uuid
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from trunkline.config import FrozenJob
 from trunkline.config.frozen import FrozenPlaybook, SecretRef
@@ -33,6 +33,7 @@ from trunkline.executor import (
     src_dir,
 )
 
+T = TypeVar("T")
 HOST = "review.example.com"
 GIT = ["git", "-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "init.defaultBranch=master"]
 
@@ -138,9 +139,8 @@ class Scene:
         self.root = root
         self.repos = root / "repos"
         self.repos.mkdir(parents=True)
-        self.site = ExecutorSite(
-            job_dir=root / "builds", hostname="executor.example.com", **{"keep_job_dirs": True, **site}
-        )
+        own = {"job_dir": root / "builds", "hostname": "executor.example.com", "keep_job_dirs": True, **site}
+        self.site = ExecutorSite(**own)
         self.site.job_dir.mkdir(exist_ok=True)
         self.runner = runner or WarmRunner(SandboxPaths(self.site.job_dir, site_paths(self.site)))
         self.workspaces = GitWorkspaces(self.repos)
@@ -254,6 +254,27 @@ class Scene:
 
     def forget(self) -> None:
         shutil.rmtree(self.root, ignore_errors=True)
+
+
+class Executor:
+    """One warm runner for many scenes: what a real executor is. `go` runs a coroutine on its loop."""
+
+    def __init__(self, root: Path) -> None:
+        self.job_dir = root / "builds"
+        self.job_dir.mkdir()
+        self.loop = asyncio.Runner()
+        self.runner = WarmRunner(SandboxPaths(self.job_dir))
+        self.loop.run(self.runner.__aenter__())
+
+    def go(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.loop.run(work)
+
+    def scene(self, root: Path, **site: Any) -> Scene:
+        return Scene(root / "scene", self.runner, job_dir=self.job_dir, **site)
+
+    def close(self) -> None:
+        self.loop.run(self.runner.__aexit__())
+        self.loop.close()
 
 
 @contextlib.asynccontextmanager
