@@ -44,7 +44,7 @@ def classify(error: BaseException) -> CloudTrouble:
             return CloudTrouble(Trouble.auth, message)
         case sdk.ResourceTimeout() | ksa.ConnectTimeout() | requests.Timeout() | TimeoutError():
             return CloudTrouble(Trouble.timeout, message)
-        case ksa.ConnectFailure() | ksa.SSLFailure() | requests.ConnectionError() | ConnectionError():
+        case ksa.ConnectionError() | requests.ConnectionError() | ConnectionError():
             return CloudTrouble(Trouble.down, message)
         case sdk.ResourceFailure():
             return fault(message)

@@ -22,7 +22,7 @@ from trunkline.clouds import CloudTrouble, Region, classify
 from trunkline.clouds.trouble import fault
 from trunkline.pool import health as pool_health
 from trunkline.pool import reconcile as rec
-from trunkline.pool.model import NodeState, ProviderSpec, Quota, RegionStatus
+from trunkline.pool.model import NodeState, ProviderSpec, Quota, RegionStatus, Trouble
 from trunkline.services.launcher_facts import Facts
 from trunkline.services.launcher_node import NodeTasks
 from trunkline.services.launcher_state import RegionState
@@ -151,7 +151,11 @@ class RegionWorker:
         return True
 
     async def _refused(self, error: Exception, what: str) -> bool:
-        await self._state.refused(classify(error), what)
+        """A call that every region must be able to answer failed: whatever it was, the region does not work."""
+        trouble = classify(error)
+        if trouble.kind not in (Trouble.auth, Trouble.timeout, Trouble.rate):
+            trouble = CloudTrouble(Trouble.down, trouble.message)
+        await self._state.refused(trouble, what)
         self._listed_at = float("-inf")
         return False
 
