@@ -121,8 +121,11 @@ class Desk:
         for change in item.changes:
             if changes.get(change.key) == item.id:
                 del changes[change.key]
-        self.departed = (*self.departed[1 - REMEMBERED :], item.id)
+        self.remember_departed(item.id)
         return position
+
+    def remember_departed(self, item: ItemId) -> None:
+        self.departed = (*self.departed[1 - REMEMBERED :], item)
 
     def remember_landed(self, keys: tuple[RefKey, ...]) -> None:
         self.landed = (*self.landed, *keys)[-REMEMBERED:]

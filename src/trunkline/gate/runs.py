@@ -30,6 +30,7 @@ from trunkline.gate.model import (
     Artifact,
     ArtifactFrom,
     BuildId,
+    Change,
     Future,
     FutureState,
     Grant,
@@ -100,8 +101,9 @@ class Work:
         was_paused = run.state in (RunState.PAUSED, RunState.RESUMING)
         self._give_back(job)
         self._restart(job, attempt=run.attempt + counted, alternative=alternative)
-        if was_paused:
-            for below in jobs.descendants(self.graph, job):
+        for below in jobs.descendants(self.graph, job):
+            # If it had paused they have begun; else they may hold nodes asked for early, which it may need itself now.
+            if was_paused or self.runs[below].state is RunState.WAITING:
                 self.restart(below)
 
     def restart(self, job: JobId) -> None:
@@ -189,9 +191,12 @@ class Work:
                 attempt=self.runs[job].attempt,
                 error_detail=error,
                 at=self.desk.now,
-                of=None if executed else next(c for c in self.item.changes if c.key == spec.change),
+                of=None if executed else self._change_of(spec),
             )
         )
+
+    def _change_of(self, spec: JobSpec) -> Change:
+        return next((change for change in self.item.changes if change.key == spec.change), self.item.changes[0])
 
     # -- resources
 
@@ -295,8 +300,7 @@ def _unique(artifacts: list[ArtifactFrom]) -> list[ArtifactFrom]:
 
 def advance(desk: Desk, item: Item) -> None:
     """Start what can start. O(jobs of the item)."""
-    assert item.future is not None
-    if item.future.state is not FutureState.READY or not item.live:
+    if item.future is None or item.future.state is not FutureState.READY or not item.live:
         return
     work = Work(desk, item)
     if item.landing is Landing.LANDED:
@@ -343,7 +347,7 @@ def _advance_run(work: Work, job: JobId, spec: JobSpec, held_back: bool) -> None
     if ready is Readiness.SKIP:
         work.finish(job, jobs.SKIPPED)
         return
-    if ready is Readiness.WAIT or held_back:
+    if ready is Readiness.WAIT or (held_back and not _holds_something(work.runs[job])):
         return
     if ready is Readiness.EARLY:
         may_ask = work.desk.settings.early_requests and not spec.requires and not _semaphores_first(spec)
@@ -360,6 +364,11 @@ def _advance_run(work: Work, job: JobId, spec: JobSpec, held_back: bool) -> None
         return
     if _acquire(work, job, spec):
         work.start(job, required)
+
+
+def _holds_something(run: Run) -> bool:
+    """Then it goes on even if it is held back: what it holds may be what those ahead wait for."""
+    return run.request is not None or run.ticket is not None
 
 
 def _acquire(work: Work, job: JobId, spec: JobSpec) -> bool:

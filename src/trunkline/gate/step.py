@@ -187,6 +187,7 @@ def _refuse(desk: Desk, spec: ItemSpec, missing: list[RefKey]) -> None:
         Report(spec.id, ReportKind.ENQUEUE_REFUSED, spec.changes, ON_TIPS, event_id=spec.event_id, message=message)
     )
     desk.emit(ItemLeft(spec.id, tuple(change.key for change in spec.changes), result="DEQUEUED"))
+    desk.remember_departed(spec.id)
 
 
 def _dequeue(desk: Desk, event: Dequeue) -> None:
