@@ -62,7 +62,10 @@ def ports_for(file: str) -> StorePorts:
     async def read_files(project: str, commit: str, paths: Any) -> dict[str, str]:
         return {"trunkline.yaml": file} if file else {}
 
-    return StorePorts(submit_deploy, read_files)
+    async def head(project: str, branch: str) -> str:
+        return f"tip-of-{branch}"
+
+    return StorePorts(submit_deploy, head, read_files)
 
 
 class Stage:

@@ -172,7 +172,7 @@ def read_event(event: Row) -> Event | None:
     """An event from the inbox; None for those that only wake (the rows say what they say)."""
     if event.get("type") == "landed":
         return msgspec.convert(event, Landed)
-    if event.get("kind") == "build-completed":
+    if "build-completed" in (event.get("kind"), event.get("type")) or event.get("type") == "BuildCompleted":
         return BuildCompleted(event["build"], event.get("result") or "ABORTED")
     return None
 

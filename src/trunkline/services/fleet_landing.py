@@ -39,7 +39,8 @@ async def _take_one(db: Database, ports: FleetPorts, owner: str) -> bool:
 
 
 async def _land(conn: Connection, ports: FleetPorts, tenant: str, event: Row) -> None:
-    project, branch, commit = event["project"], event["branch"], event["commit"]
+    project, branch = event["project"], event["branch"]
+    commit = event.get("commit") or await ports.head(project, branch)
     texts = await ports.read_files(project, commit, [path for (path,) in PLACES])
     context = SourceContext("", project, branch, "", False, project)
     found = read(texts, context)
@@ -52,9 +53,9 @@ async def _land(conn: Connection, ports: FleetPorts, tenant: str, event: Row) ->
             )
             continue
         known.pop(one.application.name, None)
-        await _tell(conn, tenant, event, one.application.name, one.application)
+        await _tell(conn, tenant, event, commit, one.application.name, one.application)
     for name, state in known.items():
-        await _tell(conn, tenant, event, name, _still_wanted(found, state))
+        await _tell(conn, tenant, event, commit, name, _still_wanted(found, state))
     await fleet.set_fault(conn, tenant, project, branch, commit, messages)
     if found.defined or known or messages:
         log.info("fleet.landed", tenant=tenant, project=project, commit=commit, faults=len(messages))
@@ -79,6 +80,8 @@ async def _adopt(conn: Connection, tenant: str, project: str, branch: str, one: 
     return await fleet.add(conn, state, f"{one.path}:{one.line}")
 
 
-async def _tell(conn: Connection, tenant: str, event: Row, name: str, application: Application | None) -> None:
-    landed = Landed(event["project"], event["branch"], event["commit"], application, event.get("change"))
+async def _tell(
+    conn: Connection, tenant: str, event: Row, commit: str, name: str, application: Application | None
+) -> None:
+    landed = Landed(event["project"], event["branch"], commit, application, event.get("change"))
     await events.post(conn, f"fleet:{tenant}/{name}", landed)

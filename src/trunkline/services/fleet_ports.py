@@ -25,7 +25,7 @@ class DeployRefused(Exception):
 
 
 class FleetPorts(Protocol):
-    """The borders of the fleet service. All but `read_files` run inside the caller's transaction."""
+    """The borders of the fleet service. All but `head` and `read_files` run inside the caller's transaction."""
 
     async def request_node(
         self, conn: Connection, *, owner: str, tenant: str, label: str, provider: str, jurisdictions: Sequence[str],
@@ -46,19 +46,24 @@ class FleetPorts(Protocol):
         "result": "SUCCESS" or another word}. The nodes stay the fleet's: they are not marked used.
         """
 
+    async def head(self, project: str, branch: str) -> str:
+        """The commit at a branch's tip, for landings that do not name theirs."""
+
     async def read_files(self, project: str, commit: str, paths: Sequence[str]) -> Mapping[str, str]:
         """Texts of those of these paths that exist at the commit; a path that ends in `/` means all files below."""
 
 
 SubmitDeploy = Callable[..., Awaitable[str]]
+Head = Callable[[str, str], Awaitable[str]]
 ReadFiles = Callable[[str, str, Sequence[str]], Awaitable[Mapping[str, str]]]
 
 
 class StorePorts:
     """The production borders: requests are rows, deploys and files are what the wiring hands in."""
 
-    def __init__(self, submit_deploy: SubmitDeploy, read_files: ReadFiles) -> None:
+    def __init__(self, submit_deploy: SubmitDeploy, head: Head, read_files: ReadFiles) -> None:
         self.submit_deploy = submit_deploy
+        self.head = head
         self.read_files = read_files
 
     async def request_node(

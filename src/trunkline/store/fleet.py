@@ -47,6 +47,12 @@ async def try_owner(conn: Connection, owner: str) -> bool:
     return bool(row and row["mine"])
 
 
+async def clock(conn: Connection) -> float:
+    """The database's time, in seconds since the epoch."""
+    row = await (await conn.execute("select extract(epoch from clock_timestamp())::float8 as now")).fetchone()
+    return float(row["now"]) if row else 0.0
+
+
 async def names(conn: Connection, tenant: str | None = None) -> list[tuple[str, str]]:
     """(tenant, name) of all applications."""
     cursor = await conn.execute(
