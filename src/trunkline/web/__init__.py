@@ -10,3 +10,10 @@ topic changed; the page fetches that fragment again), *fragment* (a piece of a p
 Data comes from WebSource and, for consoles, from the finger port of the executor that runs the build; it goes out
 as JSON, text frames and HTML. Nothing is kept but an answer per tenant and second for `status`.
 """
+
+from trunkline.web.app import make_app
+from trunkline.web.context import WebSettings
+from trunkline.web.source import WebSource
+from trunkline.web.tokens import Authenticators
+
+__all__ = ["Authenticators", "WebSettings", "WebSource", "make_app"]

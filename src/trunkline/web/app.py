@@ -36,6 +36,8 @@ def make_app(source: WebSource, auth: Authenticators, settings: WebSettings | No
     app = web.Application(middlewares=[_frame], client_max_size=MAX_BODY_BYTES)
     app[CONTEXT] = Context(source, auth, settings)
     app[api_status.STATUS] = api_status.StatusCache(source, settings.status_fresh_s)
+    app[live.STREAMS] = live.Streams()
+    app.on_shutdown.append(live.close_streams)
     app[pages.TEMPLATES] = pages.load_templates(settings)
     for routes in (
         api_root.routes(with_auth=bool(auth)),

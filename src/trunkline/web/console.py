@@ -15,7 +15,8 @@ from aiohttp import WSMsgType, web
 
 from trunkline.web import permissions
 from trunkline.web.answers import Stop, check_query, refusal
-from trunkline.web.context import Context, context, log
+from trunkline.web.context import TOKEN_COOKIE, Context, context, log
+from trunkline.web.live import streaming
 from trunkline.web.source import Json, TenantInfo
 from trunkline.web.tokens import TokenError
 
@@ -48,8 +49,9 @@ async def console_stream(request: web.Request) -> web.StreamResponse:
     await socket.prepare(request)
     try:
         asked = await _first_frame(socket)
-        await _check(ctx, tenant, asked)
-        await _copy(ctx, tenant, str(asked["uuid"]), socket)
+        await _check(ctx, tenant, asked, request.cookies.get(TOKEN_COOKIE))
+        async with streaming(request):
+            await _copy(ctx, tenant, str(asked["uuid"]), socket)
         code, reason = 1000, "No more data"
     except Closed as closed:
         code, reason = closed.code, closed.reason
@@ -81,11 +83,12 @@ async def _first_frame(socket: web.WebSocketResponse) -> Json:
     return asked
 
 
-async def _check(ctx: Context, tenant: TenantInfo, asked: Json) -> None:
+async def _check(ctx: Context, tenant: TenantInfo, asked: Json, cookie: str | None) -> None:
+    """The token of the request; a page of ours has it in a cookie that other sites cannot send."""
     if not permissions.needs_token(tenant):
         return
     try:
-        token = asked.get("token")
+        token = asked.get("token") or cookie
         caller = await ctx.auth.caller(f"Bearer {token}" if token else None)
     except TokenError as error:
         raise Closed(_AUTH, error.error) from None

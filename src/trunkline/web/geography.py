@@ -126,7 +126,7 @@ def _drawing(panel: Panel, places: list[tuple[str, float, float]]) -> Drawing:
         name=panel.name,
         width=_WIDTH,
         height=round(height, 1),
-        dot=round(panel.step * across * 0.42, 2),
+        dot=round(panel.step * across * 0.58, 2),
         land=_land_path(panel, across, down),
         marks=tuple(_labelled(points)),
     )

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 from aiohttp import web
 
@@ -17,6 +18,32 @@ from trunkline.web.context import context
 TOPICS = ("queues", "builds", "pool", "fleet", "config")
 GATHER_S = 0.25  # hints of this time go out as one
 KEEP_ALIVE_S = 15.0
+
+
+class Streams(set["asyncio.Task[Any]"]):
+    """Tasks that answer for as long as somebody listens; they end with the service."""
+
+
+STREAMS = web.AppKey("streams", Streams)
+
+
+async def close_streams(app: web.Application) -> None:
+    """End what would never end by itself."""
+    streams = app[STREAMS]
+    for task in list(streams):
+        task.cancel()
+
+
+@asynccontextmanager
+async def streaming(request: web.Request) -> AsyncIterator[None]:
+    """While this is open, the request ends when the service does."""
+    task = asyncio.current_task()
+    assert task is not None
+    request.app[STREAMS].add(task)
+    try:
+        yield
+    finally:
+        request.app[STREAMS].discard(task)
 
 
 class Hub:
@@ -81,17 +108,18 @@ async def events(request: web.Request) -> web.StreamResponse:
 
     gatherer = asyncio.create_task(gather())
     try:
-        while not gatherer.done():
-            with suppress(TimeoutError):
-                async with asyncio.timeout(KEEP_ALIVE_S):
-                    await wake.wait()
-            if not pending:
-                await response.write(b": still here\n\n")
-                continue
-            await asyncio.sleep(GATHER_S)
-            wake.clear()
-            topics, pending = sorted(pending), set()
-            await response.write(f"event: changed\ndata: {' '.join(topics)}\n\n".encode())
+        async with streaming(request):
+            while not gatherer.done():
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(KEEP_ALIVE_S):
+                        await wake.wait()
+                if not pending:
+                    await response.write(b": still here\n\n")
+                    continue
+                await asyncio.sleep(GATHER_S)
+                wake.clear()
+                topics, pending = sorted(pending), set()
+                await response.write(f"event: changed\ndata: {' '.join(topics)}\n\n".encode())
     except ConnectionError:
         pass
     finally:

@@ -26,7 +26,12 @@ def routes() -> list[web.RouteDef]:
     return [
         web.get("/logs/{tenant_name}/{uuid:[0-9a-f-]+}", stored_log),
         web.get("/logs/{tenant_name}/{uuid:[0-9a-f-]+}/{path:.*}", stored_log),
+        web.get("/logs/{rest:.*}", no_log),
     ]
+
+
+async def no_log(request: web.Request) -> web.StreamResponse:
+    raise not_found("No such log")
 
 
 async def stored_log(request: web.Request) -> web.StreamResponse:

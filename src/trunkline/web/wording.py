@@ -51,7 +51,7 @@ def result_state(result: str | None) -> str:
             return "success"
         case "SKIPPED":
             return "skipped"
-        case "CANCELED" | "ABORTED" | "DEQUEUED":
+        case "CANCELED" | "ABORTED" | "DEQUEUED" | "RETRY":
             return "cancelled"
     return "failure"
 
@@ -64,6 +64,8 @@ def result_word(result: str | None) -> str:
             return "passed"
         case "CANCELED" | "ABORTED":
             return "cancelled"
+        case "RETRY":
+            return "tried again"
     return result.replace("_", " ").lower()
 
 
