@@ -37,13 +37,14 @@ class Board(Draft):
         self.claimed: set[str] = set()  # spare nodes that a waiting request counts on
         self.blocked: set[object] = set()  # shapes of requests that did not fit
         self.verdicts: dict[object, list[tuple[ProviderSpec, Verdict]]] = {}
-        self.released = False
+        self.released = False  # nodes came free: another round may use them
         for node in sorted(self.nodes.values(), key=lambda n: (n.state is not NodeState.ready, n.created, n.id)):
             self._index(node)
 
     def add(self, action: Action) -> None:
         """Decide on an action, and see the world so from here on."""
         self.actions.append(action)
+        self.released = self.released or isinstance(action, Release)
         match action:
             case Create(node=node):
                 self.ledger.charge(keys_of(node), amount(node.needs))
@@ -63,7 +64,6 @@ class Board(Draft):
 
     def release_nodes(self, request_id: str) -> None:
         for node_id in list(self.mine[request_id]):
-            self.released = True
             self.add(Release(node_id))
 
     def region(self, spec: ProviderSpec) -> RegionFacts | None:

@@ -74,7 +74,16 @@ def _end_of(board: Board, node: Node, policy: Policy) -> Action | None:
 def _write_off(board: Board, node: Node) -> Action:
     request = board.requests.get(node.request_id or "")
     counts = request is not None and request.state is RequestState.accepted and node.trouble not in NOT_COUNTED
+    if node.trouble is Trouble.quota and request is not None:
+        counts = _is_alone(board, node)
     return WriteOff(node.id, request.id if counts and request else None, node.provider)
+
+
+def _is_alone(board: Board, node: Node) -> bool:
+    """Whether a full account holds nothing of ours but the request's own: then waiting for room is no use."""
+    gone = (NodeState.failed, NodeState.deleting)
+    others = (n for n in board.nodes.values() if n.region_key == node.region_key and n.state not in gone)
+    return all(n.request_id == node.request_id for n in others)
 
 
 def _end_of_unused(

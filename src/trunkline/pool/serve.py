@@ -98,20 +98,24 @@ def _places(board: Board, request: Request) -> tuple[dict[int, str], tuple[int, 
     left = sorted(board.mine[request.id], key=lambda n: board.nodes[n].state is not NodeState.ready)
     spec = board.specs[request.tenant, request.provider or ""]
     places: dict[int, str] = {}
-    for i, wanted in enumerate(request.labels):
-        found = next((n for n in left if _serves(spec, board.nodes[n].label, wanted)), None)
-        if found is not None:
-            places[i] = found
-            left.remove(found)
+    for serves in (_is_of, _may_stand_for):  # exact labels first, so that an alias takes nobody's place
+        for i, wanted in enumerate(request.labels):
+            found = next((n for n in left if i not in places and serves(spec, board.nodes[n].label, wanted)), None)
+            if found is not None:
+                places[i] = found
+                left.remove(found)
     for node in left:
-        board.released = True
         board.add(Release(node))
     return places, tuple(i for i in range(len(request.labels)) if i not in places)
 
 
-def _serves(spec: ProviderSpec, label: str, wanted: str) -> bool:
+def _is_of(spec: ProviderSpec, label: str, wanted: str) -> bool:
+    return label == wanted
+
+
+def _may_stand_for(spec: ProviderSpec, label: str, wanted: str) -> bool:
     made = spec.label(label)
-    return label == wanted or (made is not None and wanted in made.aliases)
+    return made is not None and wanted in made.aliases
 
 
 def offering_of(board: Board, request: Request, spec: ProviderSpec, places: tuple[int, ...]) -> Offering:
