@@ -41,7 +41,8 @@ from trunkline.store.database import Connection, Row
 log = structlog.get_logger()
 
 RETRY_S = 1.0
-ROUND_AT_LEAST_S = 0.1
+ROUND_AT_LEAST_S = 0.2
+"""However often it is woken, it looks no more often than this."""
 
 
 class FleetSettings(msgspec.Struct, frozen=True):

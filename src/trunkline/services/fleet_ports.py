@@ -62,9 +62,7 @@ class StorePorts:
     """The production borders: requests are rows, deploys and files are what the wiring hands in."""
 
     def __init__(self, submit_deploy: SubmitDeploy, head: Head, read_files: ReadFiles) -> None:
-        self.submit_deploy = submit_deploy
-        self.head = head
-        self.read_files = read_files
+        self._submit_deploy, self._head, self._read_files = submit_deploy, head, read_files
 
     async def request_node(
         self, conn: Connection, *, owner: str, tenant: str, label: str, provider: str, jurisdictions: Sequence[str],
@@ -87,3 +85,12 @@ class StorePorts:
 
     async def return_node(self, conn: Connection, request: str) -> None:
         await requests.return_nodes(conn, request)
+
+    async def submit_deploy(self, conn: Connection, **what: Any) -> str:
+        return await self._submit_deploy(conn, **what)
+
+    async def head(self, project: str, branch: str) -> str:
+        return await self._head(project, branch)
+
+    async def read_files(self, project: str, commit: str, paths: Sequence[str]) -> Mapping[str, str]:
+        return await self._read_files(project, commit, paths)

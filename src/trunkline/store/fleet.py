@@ -26,6 +26,9 @@ from trunkline.store.database import Connection, Row, notify
 CHANNEL = "fleet"  # something changed for the fleet: time to reconcile
 
 
+PAGE_CHANNEL = "status"  # pages of a tenant have something new to show
+
+
 class LateWriter(Exception):
     """Somebody else wrote the application since it was read; nothing was written."""
 
@@ -116,6 +119,7 @@ async def save(conn: Connection, before: Loaded, state: AppState, status: Status
     )
     if cursor.rowcount == 0:
         raise LateWriter(f"{tenant}/{name}")
+    await notify(conn, PAGE_CHANNEL, tenant)
     old = {i.id: i for i in before.state.instances}
     for instance in state.instances:
         if old.get(instance.id) != instance:
