@@ -324,6 +324,14 @@ def test_semaphores_are_released_by_the_end_of_the_build_and_taken_again_for_a_r
     play >> passed("A") << gives_back(semaphores=1)
 
 
+def test_what_a_paused_parent_holds_it_holds_for_its_children_too():
+    play = checked(job("a", semaphores=["s"]), job("b", "a", semaphores=["s", "t"])) >> paused("A", "a")
+    play << builds("a: A", "b: A")
+    assert [e.names for e in play.take(AcquireSemaphores)] == [("s",), ("t",)]
+    play = checked(job("a", semaphores=["s"]), job("b", "a", semaphores=["s"])) >> paused("A", "a")
+    play << builds("a: A", "b: A")
+
+
 def test_a_semaphore_had_under_an_old_ticket_is_not_had():
     play = Play(gate(), job("test", semaphores=["s"]), by_hand=(AcquireSemaphores,)) >> enqueued(A) >> enqueued(B)
     old = play.take(AcquireSemaphores)[1]

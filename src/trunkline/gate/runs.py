@@ -164,7 +164,7 @@ class Work:
                 self.desk.forget_request(run.request)
         if run.state in LIVE_RUNS and run.build is not None:
             self.desk.forget_build(run.build)
-        if run.ticket is not None or run.request is not None:
+        if run.semaphores is not Grant.NONE or run.request is not None:
             self.change(job, semaphores=Grant.NONE, ticket=None, nodes=Grant.NONE, request=None)
 
     def _next_build(self, job: JobId) -> BuildId:
@@ -231,12 +231,27 @@ class Work:
     def ask_for_semaphores(self, job: JobId) -> None:
         run = self.runs[job]
         ticket = stable_id(self.future.id, job, "semaphores", run.tries + 1)
-        names = tuple(semaphore.name for semaphore in self.graph[job].semaphores)
-        relative = self.relative_priority()
+        wanted = self._semaphores_of(job) - self._held_by_paused_parents(job)
+        if not wanted:
+            self.change(job, semaphores=Grant.HAD)
+            return
+        names, relative = tuple(sorted(wanted)), self.relative_priority()
         self.desk.emit(
             AcquireSemaphores(ticket, self.item.id, self.future.id, job, names, self.desk.settings.priority, relative)
         )
         self.change(job, semaphores=Grant.ASKED, ticket=ticket)
+
+    def _semaphores_of(self, job: JobId) -> set[str]:
+        return {semaphore.name for semaphore in self.graph[job].semaphores}
+
+    def _held_by_paused_parents(self, job: JobId) -> set[str]:
+        """A paused parent waits for its descendants; what it holds, it holds for them. (Else neither would ever end.)"""
+        held: set[str] = set()
+        for parent in jobs.ancestors(self.graph, job):
+            run = self.runs[parent]
+            if run.state is RunState.PAUSED and run.semaphores is Grant.HAD:
+                held |= self._semaphores_of(parent)
+        return held
 
     def relative_priority(self) -> int:
         if self.desk.settings.manager is Manager.INDEPENDENT:
@@ -374,19 +389,19 @@ def _holds_something(run: Run) -> bool:
 def _acquire(work: Work, job: JobId, spec: JobSpec) -> bool:
     """Ask for what is still missing, one kind of resource after the other. True when all is had."""
     run = work.runs[job]
-    if _semaphores_first(spec) and run.semaphores is not Grant.HAD:
-        if run.semaphores is Grant.NONE:
-            work.ask_for_semaphores(job)
+    if _semaphores_first(spec) and not _has_semaphores(work, job):
         return False
     if spec.nodesets and run.nodes is not Grant.HAD:
         if run.nodes is Grant.NONE:
             work.ask_for_nodes(job)
         return False
-    if spec.semaphores and run.semaphores is not Grant.HAD:
-        if run.semaphores is Grant.NONE:
-            work.ask_for_semaphores(job)
-        return False
-    return True
+    return not spec.semaphores or _has_semaphores(work, job)
+
+
+def _has_semaphores(work: Work, job: JobId) -> bool:
+    if work.runs[job].semaphores is Grant.NONE:
+        work.ask_for_semaphores(job)
+    return work.runs[job].semaphores is Grant.HAD
 
 
 def _semaphores_first(spec: JobSpec) -> bool:

@@ -52,7 +52,7 @@ class Workload:
         # One way round in one world: mixed, holders of nodes and holders of the semaphore may wait for each other.
         self.resources_first = draw.random() < 0.3
         self.jobs = self._jobs()
-        self.pausing = {spec.name for spec in self.jobs if draw.random() < 0.15}
+        self.pausing = {spec.name for spec in self.jobs if draw.random() < 0.15 and not spec.semaphores}
         if self.pausing:
             self.nodes = 10_000  # paused jobs hold their nodes while their children wait for some: no bound is safe
         self.keys = [RefKey(f"review:p{draw.randrange(4)}:{n},1") for n in range(changes)]
