@@ -25,6 +25,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "logs": ("logs", "a build's console"),
     "config": ("config", "check, dump, decide, explain configuration; print its schema"),
     "doctor": ("doctor", "what is missing on this machine and how to mend it"),
+    "test": ("testing", "run the tests (all, or the paths given)"),
+    "lint": ("linting", "ruff, format, types, import contracts in one"),
     "bench": ("bench", "run a benchmark"),
     "sim": ("sim", "run the seeded simulation, or replay a failure"),
     "dev": ("dev", "emulated clouds, embedded review server"),

@@ -9,9 +9,9 @@ from trunkline.services.process import Main
 SERVICES: dict[str, str] = {
     "merger": "trunkline.services.merger",
     "scheduler": "trunkline.services.scheduler",
-    "launcher": "trunkline.services.launcher",
+    "launcher": "trunkline.services.launcher_process",
     "executor": "trunkline.services.executor",
-    "fleet": "trunkline.services.fleet_process",
+    "fleet": "trunkline.services.fleet_main",
     "web": "trunkline.services.web",
 }
 """In the order of starting; `module.main(process)` runs until process.stop is set."""

@@ -266,3 +266,10 @@ async def unfinished_on(conn: Connection, executor: str) -> list[str]:
         "select uuid from builds where executor = %s and state in ('running', 'paused')", (executor,)
     )
     return [row["uuid"] for row in await cursor.fetchall()]
+
+
+async def keep_data(conn: Connection, uuid: str, data: dict[str, Any], secret_data: bytes | None) -> None:
+    """What a paused build has returned so far: its children use it."""
+    await conn.execute(
+        "update builds set data = %s, secret_data = %s where uuid = %s", (Jsonb(data), secret_data, uuid)
+    )

@@ -1,0 +1,28 @@
+"""The launcher as a process: its options from the settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trunkline.services.launcher import LauncherOptions, run_launcher
+from trunkline.services.process import Process
+from trunkline.services.settings import Settings
+
+
+def options_of(settings: Settings) -> LauncherOptions:
+    """The [launcher] section; the key pair that servers get is the executor's."""
+    key = settings.file("executor", "private_key_file", "~/.ssh/id_rsa")
+    public = Path(f"{key}.pub") if key else None
+    clouds = settings.file("launcher", "client_config_file")
+    images = settings.file("launcher", "images_dir")
+    return LauncherOptions(
+        hostname=settings.hostname,
+        clouds_file=str(clouds) if clouds else None,
+        images_dir=str(images) if images else None,
+        public_key=public.read_text().strip() if public and public.exists() else None,
+        connections=tuple(filter(None, (c.strip() for c in settings.get("launcher", "connection_filter").split(",")))),
+    )
+
+
+async def main(process: Process) -> None:
+    await run_launcher(process.db, process.stop, options_of(process.settings))
