@@ -37,6 +37,7 @@ class Board(Draft):
         self.claimed: set[str] = set()  # spare nodes that a waiting request counts on
         self.blocked: set[object] = set()  # shapes of requests that did not fit
         self.verdicts: dict[object, list[tuple[ProviderSpec, Verdict]]] = {}
+        self.needs: dict[tuple[str, str, tuple[str, ...]], dict[tuple[str, ...], Amount]] = {}
         self.released = False  # nodes came free: another round may use them
         for node in sorted(self.nodes.values(), key=lambda n: (n.state is not NodeState.ready, n.created, n.id)):
             self._index(node)

@@ -97,8 +97,11 @@ class Ledger:
         """The first account without room, and how much is missing there."""
         for key in keys:
             left = self.left.get(key)
-            if left is not None and any(need > room for need, room in zip(needs, left, strict=True) if need):
-                return key, [max(0.0, n - r) if n else 0.0 for n, r in zip(needs, left, strict=True)]
+            if left is None:
+                continue
+            for need, room in zip(needs, left, strict=True):
+                if need and need > room:
+                    return key, [max(0.0, n - r) if n else 0.0 for n, r in zip(needs, left, strict=True)]
         return None
 
     def load(self, keys: Iterable[tuple[str, ...]]) -> float:

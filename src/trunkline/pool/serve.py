@@ -155,12 +155,16 @@ def _shortage(board: Board, spec: ProviderSpec, labels: list[LabelSpec]) -> tupl
 
 def _needs_by_account(board: Board, spec: ProviderSpec, labels: list[LabelSpec]) -> dict[tuple[str, ...], Amount]:
     """What a set takes from each account: a label's account is charged with its own nodes only."""
+    cached = board.needs.get(key := (spec.tenant, spec.canonical_name, tuple(label.name for label in labels)))
+    if cached is not None:
+        return cached
     offer = board.world.regions[spec.region_key].offer
     needs: dict[tuple[str, ...], Amount] = {}
     for label in labels:
         one = amount(needs_of(label, offer))
-        for key in account_keys(spec.canonical_name, spec.cloud, spec.region, spec.tenant, label.name):
-            needs[key] = [a + b for a, b in zip(needs[key], one, strict=True)] if key in needs else one
+        for account in account_keys(spec.canonical_name, spec.cloud, spec.region, spec.tenant, label.name):
+            needs[account] = [a + b for a, b in zip(needs[account], one, strict=True)] if account in needs else one
+    board.needs[key] = needs
     return needs
 
 
