@@ -1,5 +1,8 @@
 """Plays: one behaviour of the fleet each, on the small world."""
 
+import re
+from pathlib import Path
+
 from msgspec.structs import replace
 
 from tests.fleet.worlds import DALLAS, FOUR, LONDON, PARIS, STOCKHOLM, application, region, running, world
@@ -300,3 +303,9 @@ def test_the_table_of_moves_reaches_the_end_from_every_state():
                 reached.add(found)
                 todo.extend(fleet.MOVES[found])
         assert InstanceState.GONE in reached
+
+
+def test_the_picture_in_the_documentation_is_the_table_of_moves():
+    page = Path(__file__).parents[2] / "docs" / "fleet.md"
+    drawn = {tuple(line.split(" --> ")) for line in re.findall(r"^    ([a-z]+ --> [a-z]+)$", page.read_text(), re.M)}
+    assert drawn == {(a.value, b.value) for a, after in fleet.MOVES.items() for b in after}
