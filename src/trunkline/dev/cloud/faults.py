@@ -8,14 +8,60 @@ from dataclasses import dataclass, field
 from typing import Any
 
 KINDS = frozenset(
-    "region-down api-error api-slow rate-limit token-expired quota-full quota-lies no-valid-host boot-error boot-stuck never-ssh "
-    "ssh-slow host-key-changed delete-stuck delete-error ghost stale-list create-500 duplicate-name wrong-catalog image-missing "
-    "image-upload-fails fip-leak metadata-limit lose-server server-shutoff".split()
+    [
+        "region-down",
+        "api-error",
+        "api-slow",
+        "rate-limit",
+        "token-expired",
+        "quota-full",
+        "quota-lies",
+        "no-valid-host",
+        "boot-error",
+        "boot-stuck",
+        "never-ssh",
+        "ssh-slow",
+        "host-key-changed",
+        "delete-stuck",
+        "delete-error",
+        "ghost",
+        "stale-list",
+        "create-500",
+        "duplicate-name",
+        "wrong-catalog",
+        "image-missing",
+        "image-upload-fails",
+        "fip-leak",
+        "metadata-limit",
+        "lose-server",
+        "server-shutoff",
+    ]
 )
 _SCOPE = ("cloud", "region", "service", "method")
 _PARAMETERS = frozenset(
-    "kind cloud region service method path server probability count duration_s mode servers status delay_s retry_after_s per_minute "
-    "add message lag_s name items".split()
+    [
+        "kind",
+        "cloud",
+        "region",
+        "service",
+        "method",
+        "path",
+        "server",
+        "probability",
+        "count",
+        "duration_s",
+        "mode",
+        "servers",
+        "status",
+        "delay_s",
+        "retry_after_s",
+        "per_minute",
+        "add",
+        "message",
+        "lag_s",
+        "name",
+        "items",
+    ]
 )
 
 

@@ -39,6 +39,10 @@ class Host:
     def renew_host_keys(self) -> None:
         self._send({"op": "renew-host-keys"})
 
+    def halt(self) -> None:
+        """Power off and keep the disk: processes, connections and listeners end."""
+        self._send({"op": "halt"})
+
     def kill(self) -> None:
         """End every process of the server, at once."""
         if self.is_alive:

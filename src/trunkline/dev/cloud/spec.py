@@ -114,14 +114,18 @@ def parse(document: Any, where: str = "regions") -> WorldSpec:
     """Fill in the profiles and check. Raises SpecError with the path of what is wrong."""
     if not isinstance(document, dict) or not isinstance(document.get("regions"), list):
         raise SpecError(f"{where}: wants a mapping with a list `regions`")
-    regions = [_with_profile(region, f"{where}: regions[{number}]") for number, region in enumerate(document["regions"])]
+    regions = [
+        _with_profile(region, f"{where}: regions[{number}]") for number, region in enumerate(document["regions"])
+    ]
     try:
         world = msgspec.convert({**document, "regions": regions}, WorldSpec)
     except msgspec.ValidationError as error:
         raise SpecError(f"{where}: {error}") from error
     for region in world.regions:
         if region.hypervisor not in ("sandbox", "paper"):
-            raise SpecError(f"{where}: {region.cloud}/{region.region}: hypervisor is sandbox or paper, not {region.hypervisor!r}")
+            raise SpecError(
+                f"{where}: {region.cloud}/{region.region}: hypervisor is sandbox or paper, not {region.hypervisor!r}"
+            )
     names = [(region.cloud, region.region) for region in world.regions]
     if len(set(names)) != len(names):
         raise SpecError(f"{where}: a region is named twice")

@@ -56,7 +56,9 @@ def run(commands: list[str | list[str]], environment: dict[str, str], say: Say) 
     for command in commands:
         argv = ["/bin/sh", "-c", command] if isinstance(command, str) else [str(word) for word in command]
         try:
-            done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, env=environment, cwd="/", check=False)
+            done = subprocess.run(
+                argv, stdin=subprocess.DEVNULL, capture_output=True, env=environment, cwd="/", check=False
+            )
             output = (done.stdout + done.stderr).decode(errors="replace")
             problem = f"cloud-init: {argv[-1]!r} ended with {done.returncode}" if done.returncode else ""
         except OSError as error:
@@ -161,7 +163,7 @@ def _parse(data: bytes, say: Say) -> tuple[dict[str, Any], bytes]:
 
 
 def _parse_parts(data: bytes, say: Say) -> tuple[dict[str, Any], bytes]:
-    import email  # noqa: PLC0415  (rarely needed, and large)
+    import email
 
     merged: dict[str, Any] = {}
     script = b""
@@ -183,6 +185,9 @@ def _metadata(boot: dict[str, Any]) -> None:
     directory = Path("/run/cloud-init")
     directory.mkdir(parents=True, exist_ok=True)
     view = {key: boot[key] for key in ("uuid", "name", "hostname", "region", "availability_zone") if key in boot}
-    document = {"v1": {"cloud_name": "openstack", **view}, "ds": {"meta_data": {"meta": boot.get("metadata", {}), **view}}}
+    document: dict[str, Any] = {
+        "v1": {"cloud_name": "openstack", **view},
+        "ds": {"meta_data": {"meta": boot.get("metadata", {}), **view}},
+    }
     (directory / "instance-data.json").write_text(json.dumps(document, indent=1))
     (directory / "python").write_text(sys.version)

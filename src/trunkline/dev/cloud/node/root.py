@@ -18,12 +18,55 @@ _NEW_ROOT = "/tmp/root"
 _LAYERS = "/tmp/layers"
 
 _PROGRAMS = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32")
-_ETC = (
-    "alternatives apt ca-certificates ca-certificates.conf debconf.conf debian_version dpkg fonts gai.conf host.conf java-11-openjdk "
-    "java-17-openjdk java-21-openjdk inputrc ld.so.cache ld.so.conf ld.so.conf.d locale.alias locale.conf locale.gen localtime "
-    "login.defs lsb-release magic maven mime.types nsswitch.conf os-release perl pki profile profile.d protocols python3 python3.11 "
-    "python3.12 python3.13 redhat-release resolv.conf rpm rpc services shells skel terminfo timezone yum.repos.d"
-).split()
+_ETC = [
+    "alternatives",
+    "apt",
+    "ca-certificates",
+    "ca-certificates.conf",
+    "debconf.conf",
+    "debian_version",
+    "dpkg",
+    "fonts",
+    "gai.conf",
+    "host.conf",
+    "java-11-openjdk",
+    "java-17-openjdk",
+    "java-21-openjdk",
+    "inputrc",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "locale.alias",
+    "locale.conf",
+    "locale.gen",
+    "localtime",
+    "login.defs",
+    "lsb-release",
+    "magic",
+    "maven",
+    "mime.types",
+    "nsswitch.conf",
+    "os-release",
+    "perl",
+    "pki",
+    "profile",
+    "profile.d",
+    "protocols",
+    "python3",
+    "python3.11",
+    "python3.12",
+    "python3.13",
+    "redhat-release",
+    "resolv.conf",
+    "rpm",
+    "rpc",
+    "services",
+    "shells",
+    "skel",
+    "terminfo",
+    "timezone",
+    "yum.repos.d",
+]
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _EMPTY = ("proc", "sys", "dev", "run", "tmp", "var", "home", "root", "opt", "srv", "mnt", "media", "etc")
 _VAR = ("tmp", "log", "cache/apt/archives/partial", "lib", "spool", "mail", "lib/cloud/instance", "lib/dpkg", "lib/apt")
@@ -186,7 +229,9 @@ def _kernel_files() -> None:
         Path(device, name).touch()
         kernel.bind(f"/dev/{name}", f"{device}/{name}")
     os.mkdir(f"{device}/pts")
-    kernel.mount("devpts", f"{device}/pts", "devpts", kernel.NO_SUID | kernel.NO_EXEC, "newinstance,ptmxmode=0666,mode=0620")
+    kernel.mount(
+        "devpts", f"{device}/pts", "devpts", kernel.NO_SUID | kernel.NO_EXEC, "newinstance,ptmxmode=0666,mode=0620"
+    )
     os.mkdir(f"{device}/shm")
     kernel.mount("shm", f"{device}/shm", "tmpfs", kernel.NO_SUID | kernel.NO_DEV, "mode=1777")
     links = {"ptmx": "pts/ptmx", "fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1"}

@@ -64,9 +64,19 @@ async def run(process: Process, extra_environment: dict[str, str]) -> None:
 async def _with_pipes(process: Process, shell: str, argv: list[str], env: dict[str, str], home: str) -> None:
     pipe = asyncio.subprocess.PIPE
     child = await asyncio.create_subprocess_exec(
-        *argv, executable=shell, stdin=pipe, stdout=pipe, stderr=pipe, env=env, cwd=home, start_new_session=True, limit=1 << 20
+        *argv,
+        executable=shell,
+        stdin=pipe,
+        stdout=pipe,
+        stderr=pipe,
+        env=env,
+        cwd=home,
+        start_new_session=True,
+        limit=1 << 20,
     )
-    assert child.stdin is not None and child.stdout is not None and child.stderr is not None
+    assert child.stdin is not None
+    assert child.stdout is not None
+    assert child.stderr is not None
     feed = asyncio.create_task(_feed(process, child.pid, child.stdin))
     beat = _Beat()
     pumps = [
@@ -146,6 +156,11 @@ async def _pump_terminal(master: int, target: "asyncssh.SSHWriter[bytes]", beat:
             await target.drain()
 
 
+def _wake(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)
+
+
 async def _read_ready(fd: int) -> bytes:
     loop = asyncio.get_running_loop()
     while True:
@@ -153,7 +168,7 @@ async def _read_ready(fd: int) -> bytes:
             return os.read(fd, 65536)
         except BlockingIOError:
             ready = loop.create_future()
-            loop.add_reader(fd, lambda: ready.done() or ready.set_result(None))  # noqa: B023
+            loop.add_reader(fd, _wake, ready)
             try:
                 await ready
             finally:

@@ -1,9 +1,11 @@
 """The SSH server of one emulated server, and its end of the wire to the emulator."""
 
 import asyncio
+import contextlib
 import ipaddress
 import os
 import pwd
+import signal
 import socket
 import sys
 import threading
@@ -26,6 +28,11 @@ class Login(asyncssh.SSHServer):
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self._connection = conn
+        self._node.connections.add(conn)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._connection is not None:
+            self._node.connections.discard(self._connection)
 
     def begin_auth(self, username: str) -> bool:
         assert self._connection is not None
@@ -67,6 +74,8 @@ class Node:
         self._boot = boot
         self._end = end
         self._listeners: dict[str, asyncssh.SSHAcceptor] = {}
+        self._opening: asyncio.Task[None] | None = None
+        self.connections: set[asyncssh.SSHServerConnection] = set()
         self._options: asyncssh.SSHServerConnectionOptions | None = None
         self._environment: dict[str, str] = {str(k): str(v) for k, v in boot.get("env", {}).items()}
 
@@ -143,11 +152,23 @@ class Node:
         loop = asyncio.get_running_loop()
         match message["op"]:
             case "listen":
-                loop.create_task(self._listen(message["address"], socket.socket(fileno=fds[0])))
+                self._opening = loop.create_task(self._listen(message["address"], socket.socket(fileno=fds[0])))
             case "unlisten" if message["address"] in self._listeners:
                 self._listeners.pop(message["address"]).close()
             case "renew-host-keys":
                 self.renew_host_keys()
+            case "halt":
+                self._halt()
+
+    def _halt(self) -> None:
+        """Power off: every process but pid 1 and this one ends, and so does every connection. Files stay."""
+        for listener in self._listeners.values():
+            listener.close()
+        self._listeners.clear()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(-1, signal.SIGKILL)
+        for connection in list(self.connections):
+            connection.abort()
 
     async def _listen(self, address: str, listener: socket.socket) -> None:
         if address in self._listeners:
@@ -183,7 +204,9 @@ async def warm_up() -> None:
         allow_scp=True,
     )
     port = server.sockets[0].getsockname()[1]
-    async with asyncssh.connect("127.0.0.1", port, known_hosts=None, client_keys=[key], username="root", config=None) as client:
+    async with asyncssh.connect(
+        "127.0.0.1", port, known_hosts=None, client_keys=[key], username="root", config=None
+    ) as client:
         await client.run("true")
         async with client.start_sftp_client() as sftp:
             await sftp.stat("/")

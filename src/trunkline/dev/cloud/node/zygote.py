@@ -41,11 +41,11 @@ def _serve(end: socket.socket) -> None:
     signal.set_wakeup_fd(wake)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     while True:
-        ready, _, _ = select.select([end, woken], [], [])
+        ready, _, _ = select.select([end.fileno(), woken], [], [])
         if woken in ready:
             os.read(woken, 4096)
             _reap(monitors)
-        if end not in ready:
+        if end.fileno() not in ready:
             continue
         message, fds = wire.receive(end)
         if message is None:
