@@ -183,14 +183,6 @@ def nodeset_problems(
 ) -> Iterator[ConfigError]:
     """Limits of the tenant on a nodeset and its inline alternatives; the first problem only."""
     tenant = world.tenant
-    most = tenant.max_nodes_per_job
-    if most != -1 and len(nodeset.nodes) > most:
-        yield owner.place.error(
-            f"The nodeset has {len(nodeset.nodes)} nodes; the tenant allows {most}",
-            path=(*path, "nodes"),
-            mend=f"Use {most} nodes or fewer.",
-        )
-        return
     if tenant.use_nodepool:
         for index, node in enumerate(nodeset.nodes):
             allowed = tenant.allowed_labels is None or any(r.matches(node.label) for r in tenant.allowed_labels)

@@ -18,7 +18,7 @@ def _under(tree: str, paths: Iterable[str], pruned: tuple[str, ...]) -> list[str
 
 
 def config_files(spec: ProjectSpec, files: Mapping[str, str]) -> tuple[list[str], list[str]]:
-    """(paths to read in order, first paths of ignored alternatives) of one branch.
+    """(paths to read in order, paths of ignored alternatives) of one branch.
 
     `files` holds the text of everything that `config_paths(spec)` accepts. Empty files do not count.
     """
@@ -29,7 +29,7 @@ def config_files(spec: ProjectSpec, files: Mapping[str, str]) -> tuple[list[str]
     for root in STANDARD_PATHS:
         found = _under(root, full, pruned) if root.endswith("/") else [p for p in (root,) if p in full]
         if found and chosen:
-            ignored.append(found[0])
+            ignored.extend(found)
         elif found:
             chosen = found
     extra = [p for p in spec.extra_config_files if p in full and p not in chosen]

@@ -122,11 +122,13 @@ def dump_graph(graph: FrozenGraph) -> Any:
 
 
 def pipelines_of(layout: Layout, canonical_name: str) -> list[str]:
-    """The pipelines that the stanzas of a project, or their templates, mention; in pipeline order."""
+    """The pipelines that the stanzas of a project, or their templates, mention; all, if a template is missing."""
     named: set[str] = set()
     for stanza in layout.stanzas(canonical_name):
         named.update(stanza.pipelines)
         for name in stanza.templates:
+            if not layout.kept("project-template", name):
+                return list(layout.pipelines)
             for template in layout.kept("project-template", name):
                 named.update(template.pipelines)
     return [name for name in layout.pipelines if name in named]

@@ -28,7 +28,7 @@ from trunkline.config.read_nodeset import read_nodeset
 from trunkline.config.regex import DEPRECATION, regexes_of
 from trunkline.config.schema import OBJECTS, PROJECT_ATTRIBUTES
 from trunkline.config.source import SourceContext
-from trunkline.config.syntax import SYNTAX_ERROR, Encrypted, Item, read_items
+from trunkline.config.syntax import KEY, SYNTAX_ERROR, Encrypted, Item, read_items
 
 Warn = Callable[[ConfigError], None]
 
@@ -67,24 +67,27 @@ def parse_blob(text: str | bytes, source: SourceContext) -> Fragment:
             error = make_error(source, short, name=SYNTAX_ERROR, mend="Save the file as UTF-8.")
             return Fragment(source, "", (), (Complaint(None, error),))
     try:
-        items, _ = read_items(text)
+        items, problems = read_items(text)
     except Refused as problem:
-        error = make_error(source, problem.short, text=text, at=problem.at, name=problem.name, mend=problem.mend)
-        return Fragment(source, text, (), (Complaint(None, error),))
-    complaints: list[Complaint] = []
+        return Fragment(source, text, (), (Complaint(None, _file_error(problem, text, source)),))
+    complaints = [Complaint(None, _file_error(p, text, source)) for p in problems]
     pragma = _read_pragmas(text, source, items, complaints)
     definitions: list[Definition] = []
     for item in items:
         place = Place(source, text, item.index, item.kind, item.line)
         if item.kind not in OBJECTS:
             mend = did_you_mean(item.kind, OBJECTS) or f"Known objects are {', '.join(sorted(OBJECTS))}."
-            error = place.error(f'Unknown object "{item.kind}"', mend=mend, name=SYNTAX_ERROR)
+            error = place.error(f'Unknown object "{item.kind}"', path=(KEY,), mend=mend, name=SYNTAX_ERROR)
             complaints.append(Complaint(None, error))
         elif item.kind != "pragma":
             made = _read_item(item, place, pragma, complaints)
             if made is not None:
                 definitions.append(made)
     return Fragment(source, text, tuple(definitions), tuple(complaints), pragma)
+
+
+def _file_error(problem: Refused, text: str, source: SourceContext) -> ConfigError:
+    return make_error(source, problem.short, text=text, at=problem.at, name=problem.name, mend=problem.mend)
 
 
 def _read_pragmas(text: str, source: SourceContext, items: list[Item], complaints: list[Complaint]) -> Pragma:

@@ -12,8 +12,9 @@ from trunkline.config.collect import Collector, ProjectJobs, entry_matches, over
 from trunkline.config.definitions import Place
 from trunkline.config.errors import ConfigError, Refused, make_error
 from trunkline.config.frozen import Dependency, FrozenGraph, FrozenJob, FrozenNodeset
-from trunkline.config.job_state import JobState, alternatives_of
+from trunkline.config.job_state import JobState
 from trunkline.config.merging import deep_merge
+from trunkline.config.nodesets import alternatives_of
 from trunkline.config.pipeline import Pipeline
 from trunkline.config.regex import Regex, matches_any
 from trunkline.config.source import RefKind, Subject

@@ -11,7 +11,6 @@ from trunkline.config.definitions import JobDef, NodesetDef, PlaybookUse, Secret
 from trunkline.config.errors import Refused
 from trunkline.config.frozen import (
     AppliedVariant,
-    FrozenNodeset,
     FrozenPlaybook,
     FrozenRole,
     IncludeVars,
@@ -91,25 +90,6 @@ class Lookup(Protocol):
     def resolve(self, name: str) -> str: ...
     def find_project(self, name: str) -> str | None: ...
     def default_branch(self, canonical_name: str) -> str: ...
-
-
-def alternatives_of(
-    lookup: Lookup, nodeset: str | NodesetDef, stack: tuple[str, ...] = ()
-) -> tuple[FrozenNodeset, ...]:
-    """The plain nodesets that a nodeset stands for, depth first in written order."""
-    if isinstance(nodeset, str):
-        if nodeset in stack:
-            raise Refused(f"The alternatives of the nodeset {nodeset} go round in a circle")
-        found = lookup.kept("nodeset", nodeset)
-        if not found:
-            raise Refused(f'The nodeset "{nodeset}" was not found', name="Nodeset Not Found")
-        return alternatives_of(lookup, found[0], (*stack, nodeset))
-    if not nodeset.alternatives:
-        return (FrozenNodeset(nodeset.name, nodeset.nodes, nodeset.groups),)
-    out: list[FrozenNodeset] = []
-    for alternative in nodeset.alternatives:
-        out.extend(alternatives_of(lookup, alternative, stack))
-    return tuple(out)
 
 
 class JobState:

@@ -96,6 +96,7 @@ class Layout:
         self.changed: frozenset[Key] = frozenset()
         self.changed_sources: frozenset[SourceKey] = frozenset()
         self.speculative_branches: dict[str, tuple[str, ...]] = {}
+        self._facts_cache: dict[str, ProjectFacts] = {}
         self._names: dict[str, list[str]] = {}
         self._job_cache: dict[Any, Any] = {}
         self._stanza_cache: dict[str, tuple[ProjectDef, ...]] = {}
@@ -251,7 +252,10 @@ class Layout:
 
     def project(self, canonical_name: str) -> ProjectFacts:
         """Queue, merge mode and default branch: the first stanza that says so decides."""
-        return self._facts(canonical_name)
+        found = self._facts_cache.get(canonical_name)
+        if found is None:
+            found = self._facts_cache[canonical_name] = self._facts(canonical_name)
+        return found
 
     def _facts(self, canonical_name: str) -> ProjectFacts:
         stanzas = self.stanzas(canonical_name)

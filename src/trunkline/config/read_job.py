@@ -272,23 +272,30 @@ def read_job(
         return lambda text: warn(place.error(text, path=(*path, key), name=DEPRECATION, severity=Severity.WARNING))
 
     _check_timeouts(body)
+    if body.get("intermediate") and not body.get("abstract"):
+        raise Located("An intermediate job must be abstract too", path=("intermediate",), mend="Add `abstract: true`.")
     branches = None
     for written, given in body.items():
-        if written == "branches":
-            branches = regexes_of(given, deprecated("branches")) or None
-        if written in _IGNORED:
-            continue
-        key, value = _ALIASES.get(written, written), given
-        if isinstance(value, Tagged):
-            how[key] = value.how
-            value = value.value
-        if key in ("files", "irrelevant-files"):
-            attrs[key] = regexes_of(value, deprecated(key))
-        elif key == "nodeset":
-            attrs[key] = value if isinstance(value, str) else read_nodeset("", value, place, path=(*path, "nodeset"))
-        else:
-            reader = READERS.get(key)
-            attrs[key] = reader(value) if reader else value
+        try:
+            if written == "branches":
+                branches = regexes_of(given, deprecated("branches")) or None
+            if written in _IGNORED:
+                continue
+            key, value = _ALIASES.get(written, written), given
+            if isinstance(value, Tagged):
+                how[key] = value.how
+                value = value.value
+            if key in ("files", "irrelevant-files"):
+                attrs[key] = regexes_of(value, deprecated(key))
+            elif key == "nodeset" and not isinstance(value, str):
+                attrs[key] = read_nodeset("", value, place, path=(*path, "nodeset"))
+            else:
+                reader = READERS.get(key)
+                attrs[key] = reader(value) if reader else value
+        except Refused as problem:
+            if isinstance(problem, Located) or problem.at is not None:
+                raise
+            raise Located(problem.short, path=(written,), name=problem.name, mend=problem.mend) from None
     _check_all_variables(attrs)
     if body.get("cleanup-run"):
         warn(

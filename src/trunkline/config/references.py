@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 from trunkline.config.definitions import Definition, JobDef, NodesetDef, PipelineDef, ProjectDef, ProviderObject
-from trunkline.config.errors import ConfigError, did_you_mean
+from trunkline.config.errors import ConfigError, Refused, did_you_mean
 from trunkline.config.index import Key
+from trunkline.config.nodesets import alternatives_of
 from trunkline.config.tenant_model import ConnectionSpec, ProjectSpec, TenantSpec
 
 
@@ -43,9 +44,8 @@ def references_of(definition: Definition, default_parent: str) -> Iterator[Key]:
             supercedes = definition.body.get("supercedes") or []
             for name in supercedes if isinstance(supercedes, list) else [supercedes]:
                 yield ("pipeline", name)
-        case ProviderObject(kind="label"):
-            yield ("image", definition.body["image"])
-            yield ("flavor", definition.body["flavor"])
+        case ProviderObject():
+            yield from provider_references(definition)
 
 
 def _job_references(job: JobDef, default_parent: str) -> Iterator[Key]:
@@ -118,6 +118,10 @@ def _check_job(names: Names, job: JobDef, owner: Definition, path: tuple[Any, ..
         found = _check_nodeset(names, nodeset, owner, (*path, "nodeset"))
         if found:
             return found
+    if nodeset is not None:
+        found = _check_size(names, nodeset, owner, (*path, "nodeset"))
+        if found:
+            return found
     for index, use in enumerate(job.attrs.get("secrets") or ()):
         secrets = names.kept("secret", use.secret)
         if not secrets:
@@ -150,6 +154,23 @@ def _check_job_projects(names: Names, job: JobDef, owner: Definition, path: tupl
             mend = did_you_mean(name, names.project_names()) or "Add it to the tenant, or remove it here."
             return owner.place.error(unknown, path=(*path, *where), name="Project Not Found", mend=mend)
     return None
+
+
+def _check_size(
+    names: Names, nodeset: str | NodesetDef, owner: Definition, path: tuple[Any, ...]
+) -> ConfigError | None:
+    most = names.tenant.max_nodes_per_job
+    if most == -1:
+        return None
+    try:
+        alternatives = alternatives_of(names, nodeset)
+    except Refused as problem:
+        return owner.place.error(problem.short, path=path, name=problem.name)
+    count = max(len(a.nodes) for a in alternatives)
+    if count <= most:
+        return None
+    short = f"The nodeset has {count} nodes; the tenant allows {most}"
+    return owner.place.error(short, path=path, mend=f"Use {most} nodes or fewer.")
 
 
 def _no_nodeset(names: Names, nodeset: str, owner: Definition, path: tuple[Any, ...]) -> ConfigError:
@@ -217,12 +238,39 @@ def _check_pipeline(names: Names, definition: PipelineDef) -> ConfigError | None
     return None
 
 
+def provider_references(definition: ProviderObject) -> Iterator[Key]:
+    body = definition.body
+    match definition.kind:
+        case "label":
+            yield ("image", body["image"])
+            yield ("flavor", body["flavor"])
+        case "provider":
+            yield ("section", body["section"])
+        case "section" if body.get("parent"):
+            yield ("section", body["parent"])
+    if definition.kind in ("provider", "section"):
+        for key, kind in (("images", "image"), ("flavors", "flavor"), ("labels", "label")):
+            for attached in body.get(key) or ():
+                yield (kind, attached if isinstance(attached, str) else attached["name"])
+
+
 def _check_provider_object(names: Names, definition: ProviderObject) -> ConfigError | None:
-    if definition.kind == "label":
-        for key in ("image", "flavor"):
-            wanted = definition.body[key]
-            if not names.kept(key, wanted):
-                mend = did_you_mean(wanted, names.names(key)) or f"Define the {key}."
-                short = f'The label "{definition.name}" uses the {key} "{wanted}", which is not defined'
-                return definition.place.error(short, path=(key,), mend=mend)
+    """Everything that a label, section or provider names must be defined; a section's connection configured."""
+    for kind, wanted in provider_references(definition):
+        if not names.kept(kind, wanted):
+            mend = did_you_mean(wanted, names.names(kind)) or f"Define the {kind}."
+            short = f'The {definition.kind} "{definition.name}" uses the {kind} "{wanted}", which is not defined'
+            return definition.place.error(short, path=_path_of(definition, kind), mend=mend)
+    connection = definition.body.get("connection")
+    if connection is not None and names.connections is not None and connection not in names.connections:
+        mend = did_you_mean(connection, names.connections)
+        short = f'The connection "{connection}" is not configured'
+        return definition.place.error(short, path=("connection",), name="Unknown Connection", mend=mend)
     return None
+
+
+def _path_of(definition: ProviderObject, kind: str) -> tuple[Any, ...]:
+    for key in (kind, f"{kind}s", "parent"):
+        if key in definition.body:
+            return (key,)
+    return ()

@@ -197,6 +197,7 @@ PIPELINE = Fields(
         "name": STR,
         "manager": OneOf(("independent", "dependent", "serial", "supercedent")),
         "description": STR,
+        "variant-description": STR,
         "post-review": BOOL,
         "allow-other-connections": BOOL,
         "allow-parameters": BOOL,

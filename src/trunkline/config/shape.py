@@ -125,21 +125,26 @@ class Many(msgspec.Struct, frozen=True):
         return "a list"
 
 
+def _closeness(faults: list[tuple[Path, str, str]], path: Path) -> tuple[int, bool]:
+    """How near a value came to a shape: how deep the first fault lies, and whether its mend is known."""
+    return (len(faults[0][0]) - len(path), bool(faults[0][2])) if faults else (-1, False)
+
+
 class Either(msgspec.Struct, frozen=True):
     """The first shape that fits; if none does, the complaint of the one that came closest."""
 
     options: tuple[Any, ...]
 
     def check(self, value: Any, path: Path, report: Report) -> None:
-        best: list[tuple[Path, str, str]] | None = None
+        best: list[tuple[Path, str, str]] = []
         for option in self.options:
             found: list[tuple[Path, str, str]] = []
             option.check(value, path, lambda p, t, m, found=found: found.append((p, t, m)))
             if not found:
                 return
-            if len(found[0][0]) > len(path) and (best is None or len(found[0][0]) > len(best[0][0])):
+            if _closeness(found, path) > _closeness(best, path):
                 best = found
-        if best is not None:
+        if _closeness(best, path) > (0, False):
             for fault in best:
                 report(*fault)
         else:

@@ -208,18 +208,21 @@ def read_items(text: str) -> tuple[list[Item], list[Refused]]:
         )
     reader = _Reader(loader)
     items: list[Item] = []
+    problems: list[Refused] = []
     for index, node in enumerate(root.value):
         value, _ = reader.value(node, 1)
         if not isinstance(value, dict):
-            raise Refused("An entry of the list must be a map with one key", name=SYNTAX_ERROR, at=_where(node))
-        if len(value) != 1:
-            mend = "Indent the attributes below the kind of the object, or separate the objects with dashes."
-            raise Refused(
-                f"An entry must have one key, not {len(value)}", name=SYNTAX_ERROR, at=_where(node), mend=mend
+            problems.append(
+                Refused("An entry of the list must be a map with one key", name=SYNTAX_ERROR, at=_where(node))
             )
-        kind, body = next(iter(value.items()))
-        items.append(Item(index, kind, body, node.start_mark.line + 1))
-    return items, []
+        elif len(value) != 1:
+            mend = "Indent the attributes below the kind of the object, or separate the objects with dashes."
+            short = f"An entry must have one key, not {len(value)}"
+            problems.append(Refused(short, name=SYNTAX_ERROR, at=_where(node), mend=mend))
+        else:
+            kind, body = next(iter(value.items()))
+            items.append(Item(index, str(kind), body, node.start_mark.line + 1))
+    return items, problems
 
 
 @functools.lru_cache(maxsize=8)

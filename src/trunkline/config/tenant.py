@@ -145,11 +145,13 @@ def load_tenants(text: str, path: str, connections: Mapping[str, ConnectionSpec]
     """
     context = SourceContext("", "", "", path, True)
     try:
-        items, _ = read_items(text)
+        items, problems = read_items(text)
     except Refused as problem:
         error = make_error(context, problem.short, text=text, at=problem.at, name=problem.name, mend=problem.mend)
         return TenantFile(errors=(error,))
     reader = _TenantReader(text, context, connections)
+    for odd in problems:
+        reader.errors.append(make_error(context, odd.short, text=text, at=odd.at, name=odd.name, mend=odd.mend))
     for item in sorted(items, key=lambda i: i.kind == "tenant"):
         reader.read(item)
     return reader.result()
