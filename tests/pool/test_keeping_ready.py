@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from tests.pool.play import Pool, label, provider
 from trunkline.pool import Node, NodeState, Outcome, Policy, Resources, Trouble
 from trunkline.pool.step import Happened
@@ -65,8 +67,6 @@ def test_surplus_is_deleted_after_a_while():
 
 
 def test_a_provider_that_left_the_configuration_loses_its_idle_nodes_and_keeps_the_busy():
-    from msgspec.structs import replace
-
     pool = Pool(provider("a", label(min_ready=1))).later(0)
     pool.boots()
     busy = pool.asks("small")
@@ -76,12 +76,26 @@ def test_a_provider_that_left_the_configuration_loses_its_idle_nodes_and_keeps_t
     assert sorted(n.state.value for n in pool.nodes()) == ["deleting", "in-use"]
 
 
+def test_used_nodes_wait_for_their_requester_who_may_want_to_hold_them():
+    pool = Pool(provider("a"))
+    request = pool.asks("small")
+    pool.boots().runs(request)
+    (node,) = pool.nodes()
+    used = replace(node, state=NodeState.used, state_time=pool.now)
+    pool.world = replace(pool.world, nodes={node.id: used})
+    pool.later(299)
+    assert pool.nodes(NodeState.used)
+    pool.returns(request)
+    assert pool.nodes(NodeState.deleting)
+    pool.world = replace(pool.world, nodes={node.id: used})
+    pool.later(2)
+    assert pool.nodes(NodeState.deleting), "even if it never comes back"
+
+
 def test_held_nodes_stay_until_their_time_is_over():
     pool = Pool(provider("a"))
     held = Node("n", "small", "p/a", "a", "R1", NodeState.hold, tenant="t", hold_expires=pool.now + 100)
     forever = Node("m", "small", "p/a", "a", "R1", NodeState.hold, tenant="t")
-    from msgspec.structs import replace
-
     pool.world = replace(pool.world, nodes={"n": held, "m": forever})
     pool.later(99)
     assert len(pool.nodes(NodeState.hold)) == 2

@@ -23,6 +23,7 @@ class Policy(Struct, frozen=True):
     """What the operator may choose."""
 
     surplus_s: float = 900.0  # unassigned nodes beyond min-ready are deleted when ready for that long
+    unreturned_s: float = 300.0  # used nodes wait that long for their requester to return (or hold) them
 
 
 def plan(world: World, now: float, policy: Policy = Policy()) -> tuple[Action, ...]:
@@ -59,6 +60,8 @@ def _end_of(board: Board, node: Node, policy: Policy) -> Action | None:
     match node.state:
         case NodeState.failed:
             return _write_off(board, node)
+        case NodeState.used if _may_be_held(board, node, policy):
+            return None
         case NodeState.used if node.reuse and label and not _is_old(board, node, label.max_age_s):
             return Recycle(node.id)
         case NodeState.used:
@@ -69,6 +72,12 @@ def _end_of(board: Board, node: Node, policy: Policy) -> Action | None:
             return _end_of_unused(board, node, spec, label, policy)
         case _:
             return None
+
+
+def _may_be_held(board: Board, node: Node, policy: Policy) -> bool:
+    request = board.requests.get(node.request_id or "")
+    is_out = request is not None and request.state is RequestState.fulfilled
+    return is_out and board.now - node.state_time < policy.unreturned_s
 
 
 def _write_off(board: Board, node: Node) -> Action:

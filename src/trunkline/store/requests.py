@@ -123,13 +123,13 @@ async def get(conn: Connection, id: str) -> Row | None:
 
 
 async def live(conn: Connection) -> list[Row]:
-    """Requests that the planner must know: unanswered ones, and answered ones whose nodes were not started on yet."""
+    """Requests that the planner must know: unanswered ones, and answered ones that were not returned yet."""
     cursor = await conn.execute(
         f"""
         select {_COLUMNS} from node_requests r
         where state in ('requested', 'accepted')
            or (state = 'fulfilled' and exists (
-                select 1 from nodes n where n.request_id = r.id and n.state in ('requested', 'building', 'ready')))
+                select 1 from nodes n where n.request_id = r.id and n.state not in ('in-use', 'hold', 'deleting')))
         """
     )
     return await cursor.fetchall()
