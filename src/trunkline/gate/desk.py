@@ -39,6 +39,7 @@ class Desk:
         self.builds = queue.builds
         self.asking = queue.asking
         self.holding = queue.holding
+        self.requiring = queue.requiring
         self.landed = queue.landed
         self.departed = queue.departed
         self.effects: list[Effect] = []
@@ -137,6 +138,10 @@ class Desk:
         self.holding = (*self.holding, item) if holds else tuple(i for i in self.holding if i != item)
         return True
 
+    def set_requiring(self, item: ItemId, requires: bool) -> None:
+        if (item in self.requiring) != requires:
+            self.requiring = (*self.requiring, item) if requires else tuple(i for i in self.requiring if i != item)
+
     def index_build(self, build: BuildId, item: ItemId, job: JobId) -> None:
         self._own("builds")[build] = (item, job)
 
@@ -167,6 +172,7 @@ _FIELDS = (
     "builds",
     "asking",
     "holding",
+    "requiring",
     "landed",
     "departed",
 )

@@ -20,12 +20,11 @@ from trunkline.gate.model import (
     FutureId,
     FutureState,
     Item,
-    ItemId,
     Landing,
     Manager,
     stable_id,
 )
-from trunkline.gate.runs import Work
+from trunkline.gate.runs import Work, touch_waiting_behind
 from trunkline.gate.window import contains
 
 NEEDED_FAILS = "a needed change is failing"
@@ -56,14 +55,10 @@ def withdraw(desk: Desk, item: Item, result: str = "DEQUEUED") -> Item:
         desk.emit(BuildsetClosed(item.id, future.id, result))
     bare = replace(item, future=None, failing=())
     desk.put(bare)
+    desk.set_requiring(item.id, False)
     if desk.set_holding(item.id, False):
-        _touch_behind(desk, item.id)
+        touch_waiting_behind(desk, desk.position(item.id))
     return bare
-
-
-def _touch_behind(desk: Desk, item: ItemId) -> None:
-    for behind in desk.ready_behind(desk.position(item)):
-        desk.touch(behind)
 
 
 def landed_under(desk: Desk, position: int, landed: FutureId) -> None:

@@ -277,6 +277,7 @@ class Queue(Struct, frozen=True):
     builds: dict[BuildId, tuple[ItemId, JobId]] = {}  # live builds
     asking: dict[RequestId, tuple[ItemId, JobId]] = {}  # node requests not yet fulfilled
     holding: tuple[ItemId, ...] = ()  # items whose hold-following-changes jobs have not succeeded
+    requiring: tuple[ItemId, ...] = ()  # items with a job that waits for what items ahead provide
     landed: tuple[RefKey, ...] = ()  # the last that landed from here (bounded)
     departed: tuple[ItemId, ...] = ()  # the last that left, so that a late duplicate does not re-enter (bounded)
 

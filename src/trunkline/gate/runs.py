@@ -459,22 +459,26 @@ def required_artifacts(desk: Desk, item: Item, spec: JobSpec) -> tuple[tuple[Art
 
 
 def _tell_those_behind(desk: Desk, work: Work) -> None:
-    """Touch items behind that waited for a requirement or were held back by this one. O(window), only in these cases."""
+    """Touch items behind that waited for a requirement or were held back by this one."""
     if not desk.speculates:
         return
     item = desk.items[work.item.id]
-    released = desk.set_holding(item.id, is_holding(item)) and item.id not in desk.holding
-    provided = item.id in desk.provided
+    waiting = (spec for job, spec in work.graph.items() if work.runs[job].state is RunState.WAITING)
+    desk.set_requiring(item.id, any(spec.requires for spec in waiting))
+    if desk.set_holding(item.id, is_holding(item)) and item.id not in desk.holding:
+        touch_waiting_behind(desk, desk.position(item.id))
+    if item.id in desk.provided and desk.requiring:
+        position = desk.position(item.id)
+        for other in desk.requiring:
+            if desk.position(other) > position:
+                desk.touch(other)
     desk.provided.discard(item.id)
-    if not released and not provided:
-        return
-    touch_waiting_behind(desk, desk.position(item.id), only_requiring=not released)
 
 
-def touch_waiting_behind(desk: Desk, position: int, *, only_requiring: bool) -> None:
+def touch_waiting_behind(desk: Desk, position: int) -> None:
+    """Somebody at `position` holds no longer. O(window)."""
     for behind in desk.ready_behind(position):
         future = desk.items[behind].future
         assert future is not None
-        waiting = [future.graph[job] for job, run in future.runs.items() if run.state is RunState.WAITING]
-        if waiting and (not only_requiring or any(spec.requires for spec in waiting)):
+        if any(run.state is RunState.WAITING for run in future.runs.values()):
             desk.touch(behind)

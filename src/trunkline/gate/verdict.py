@@ -66,7 +66,7 @@ def attend(desk: Desk, item_id: ItemId) -> None:
     if news and desk.speculates:
         desk.disturb(desk.position(item_id) + (1 if now_failing else 0))
         if now_failing and desk.set_holding(item_id, False):
-            touch_waiting_behind(desk, desk.position(item_id), only_requiring=False)
+            touch_waiting_behind(desk, desk.position(item_id))
 
 
 def _is_tested(future: Future) -> bool:
@@ -232,7 +232,7 @@ def _remove(desk: Desk, item: Item, result: str, landed: bool) -> int:
     held = desk.set_holding(item.id, False)
     position = desk.remove(item)
     if held:
-        touch_waiting_behind(desk, position - 1, only_requiring=False)
+        touch_waiting_behind(desk, position - 1)
     desk.emit(ItemLeft(item.id, tuple(change.key for change in item.changes), landed, result))
     desk.disturb(position)
     return position
