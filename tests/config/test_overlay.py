@@ -3,7 +3,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.config.world import BASE, HOST, PIPELINES, graph, job, jobs, layout_of, replaced
+from tests.config.world import BASE, HOST, PIPELINES, files_of, graph, job, jobs, layout_of, replaced, tenant_of
+from trunkline.config.discovery import read_branch
 
 CONFIG = (
     PIPELINES
@@ -141,3 +142,33 @@ def test_an_overlay_says_the_same_as_loading_everything_again(first, second, oth
         one, two = graph(future, project), graph(fresh, project)
         assert one.jobs == two.jobs
         assert (one.error is None) == (two.error is None)
+
+
+def test_errors_are_new_or_old_against_an_item_ahead_too():
+    layout = layout_of({"config": CONFIG, "org/app": APP, "org/lib": ""})
+    ahead = replaced(layout, "org/lib", "- project: {check: {jobs: [absent]}}\n")
+    texts = {"org/app": APP.replace("level: 1", "level: 2"), "org/lib": "- project: {check: {jobs: [absent]}}\n"}
+    units = {
+        (f"{HOST}/{name}", "master"): read_branch(layout.spec(f"{HOST}/{name}"), "master", files_of(text))
+        for name, text in texts.items()
+    }
+    behind = layout.overlay(units)
+    assert len(behind.errors) == 1
+    assert behind.new_errors(ahead, {(f"{HOST}/org/app", "master")}) == ()
+
+
+def test_configuration_of_a_branch_that_is_not_included_has_no_effect():
+    tenant = tenant_of(untrusted=[{"org/app": {"exclude-branches": "wip"}}])
+    layout = layout_of({"config": CONFIG, "org/app": APP}, tenant)
+    future = replaced(layout, "org/app", "- job: {name: extra}\n", branch="wip")
+    assert "extra" not in future.jobs
+
+
+def test_an_always_dynamic_branch_counts_in_its_own_future_only():
+    tenant = tenant_of(untrusted=[{"org/app": {"always-dynamic-branches": "feature/.*"}}])
+    layout = layout_of({"config": CONFIG, "org/app": APP}, tenant)
+    text = "- job: {name: extra, run: x}\n- project: {check: {jobs: [extra]}}\n"
+    future = replaced(layout, "org/app", text, branch="feature/a")
+    assert jobs(future, branch="feature/a") == ["extra"]
+    assert jobs(future) == ["unit", "shared"]
+    assert jobs(layout, branch="feature/a") == []

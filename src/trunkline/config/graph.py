@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 DEFAULT_ANSIBLE_VERSION = "11"
 COMMIT_MESSAGE = "/COMMIT_MSG"
+MOST_CACHED = 20_000
 
 
 class Candidate(msgspec.Struct):
@@ -51,6 +52,10 @@ def freeze_graph(layout: Layout, pipeline_name: str, subjects: Sequence[Subject]
     pipeline = layout.pipelines.get(pipeline_name)
     if pipeline is None:
         return FrozenGraph(pipeline=pipeline_name, error=make_error(None, f'There is no pipeline "{pipeline_name}"'))
+    for subject in subjects:
+        unknown = layout.unknown_project(subject.project)
+        if unknown is not None:
+            return FrozenGraph(pipeline=pipeline_name, error=make_error(None, unknown, name="Project Not Found"))
     notes: list[str] = []
     candidates: list[Candidate] = []
     debug, fail_fast, configured = False, None, False
@@ -121,6 +126,8 @@ def _candidate(
             entry, stanza = listed.jobs[name][0]
             found = Failed(stanza.place.error(problem.short, path=entry.path, name=problem.name, mend=problem.mend))
         if not subject.parameters:
+            if len(layout._job_cache) >= MOST_CACHED:
+                layout._job_cache.clear()
             layout._job_cache[key] = (found, said)
     notes.extend(said)
     if isinstance(found, Failed):

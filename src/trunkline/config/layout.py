@@ -265,10 +265,16 @@ class Layout:
         return ProjectFacts(
             canonical_name,
             self.default_queue(canonical_name),
-            mode or (source.default_merge_mode if source else "merge"),
+            mode or self._default_merge_mode(canonical_name),
             branch or (source.default_branch if source else "master"),
             stanzas,
         )
+
+    def _default_merge_mode(self, canonical_name: str) -> str:
+        source = self.roster.sources.get(canonical_name)
+        connection = (self.connections or {}).get(self.spec(canonical_name).connection)
+        own = source.default_merge_mode if source else None
+        return own or (connection.default_merge_mode if connection else "merge")
 
     def default_queue(self, canonical_name: str) -> str | None:
         """The first queue of the stanzas, then of their templates, unless it is assigned per branch."""
@@ -336,7 +342,8 @@ class Layout:
             context = SourceContext(spec.connection, spec.name, None, None, spec.trusted, canonical)  # type: ignore[arg-type]
             if source.problem:
                 found.append(make_error(context, source.problem))
-            modes = source.merge_modes
+            connection = (self.connections or {}).get(spec.connection)
+            modes = source.merge_modes or (connection.merge_modes if connection else None)
             mode = self.project(canonical).merge_mode
             if modes is not None and mode not in modes:
                 short = f"The merge mode {mode} is not supported by the project {canonical}"
@@ -346,9 +353,12 @@ class Layout:
     def new_errors(self, parent: Layout, touched: Iterable[SourceKey]) -> tuple[ConfigError, ...]:
         """Errors (not warnings) that count against a change: not known in `parent`, or in what the change touches."""
         mine, touched = self.validated, frozenset(touched)
-        if mine.below is parent:
-            candidates = list(mine._own_errors(sorted(mine.changed), mine.changed_sources))
-            known = {e.identity for e in parent._own_errors(sorted(mine.changed), mine.changed_sources)}
+        theirs = parent.validated
+        if mine.below is not None and mine.below in (theirs, theirs.below):
+            changed = mine.changed | (theirs.changed if theirs is not mine.below else frozenset())
+            units = mine.changed_sources | (theirs.changed_sources if theirs is not mine.below else frozenset())
+            candidates = list(mine._own_errors(sorted(changed), sorted(units)))
+            known = {e.identity for e in theirs._own_errors(sorted(changed), sorted(units))}
         else:
             candidates = list(mine.errors)
             known = {e.identity for e in parent.errors}
@@ -364,7 +374,7 @@ class Layout:
         branch in reading order. What a change may not use yet is validated only: its errors appear, it has no effect.
         """
         units = {k: tuple(v.values()) if isinstance(v, Mapping) else tuple(v) for k, v in changed.items()}
-        known = {k: v for k, v in units.items() if k[0] in self.roster.specs}
+        known = {k: v for k, v in units.items() if self._reads(*k)}
         used = {k: v for k, v in known.items() if not self.spec(k[0]).trusted}
         validated = self._replace(known, frozenset())
         if len(used) == len(known) and not any(k[0] in NEVER_SPECULATIVE for k in validated.changed):
@@ -372,6 +382,13 @@ class Layout:
         layout = self._replace(used, NEVER_SPECULATIVE)
         layout.validated = validated
         return layout
+
+    def _reads(self, canonical_name: str, branch: str) -> bool:
+        """Whether configuration of this branch counts, in the tenant or at least in a future."""
+        spec = self.roster.specs.get(canonical_name)
+        if spec is None or not spec.classes:
+            return False
+        return spec.loads_branch(branch) or (not spec.trusted and spec.is_dynamic_branch(branch))
 
     def _replace(self, units: Mapping[SourceKey, tuple[Fragment, ...]], skipped: frozenset[str]) -> Layout:
         fresh: dict[Key, list[Definition]] = defaultdict(list)

@@ -35,7 +35,8 @@ class Source(msgspec.Struct, frozen=True):
     """What one project of a tenant brings to a layout.
 
     `branches` are all loaded branches, the default branch first, the rest sorted; `fragments` holds for each branch
-    its files in the order of reading (a branch without configuration may be left out).
+    its files in the order of reading (a branch without configuration may be left out). What is left None is taken
+    from the connection.
     """
 
     canonical_name: str
@@ -43,7 +44,7 @@ class Source(msgspec.Struct, frozen=True):
     fragments: Mapping[str, tuple[Fragment, ...]]
     default_branch: str = "master"
     merge_modes: frozenset[str] | None = None
-    default_merge_mode: str = "merge"
+    default_merge_mode: str | None = None
     problem: str | None = None
 
 

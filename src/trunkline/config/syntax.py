@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import math
 from collections.abc import Hashable, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from trunkline.config.errors import Position, Refused
 MAX_BYTES = 16 * 1024 * 1024
 MAX_DEPTH = 100
 MAX_VALUES = 2_000_000
+LARGEST_NUMBER = 2**63
 ENCRYPTED_TAG = "!encrypted/pkcs1-oaep"
 SYNTAX_ERROR = "Unknown Configuration Error"
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -70,7 +72,7 @@ def _compose(text: str) -> tuple[Any, yaml.Node | None]:
         raise Refused(
             f"The file is not valid YAML: {short}", name=SYNTAX_ERROR, at=at, mend=_yaml_mend(text, at)
         ) from None
-    except yaml.YAMLError as problem:
+    except (yaml.YAMLError, UnicodeError) as problem:
         raise Refused(f"The file is not valid YAML: {str(problem).splitlines()[0]}", name=SYNTAX_ERROR) from None
     except RecursionError:
         raise Refused("The file is nested too deeply", name=SYNTAX_ERROR) from None
@@ -135,6 +137,12 @@ class _Reader:
                 f"Not a valid value: {str(problem).splitlines()[0]}", name=SYNTAX_ERROR, at=_where(node)
             ) from None
         if isinstance(value, datetime.date | datetime.datetime | bytes):
+            return node.value
+        if isinstance(value, int) and abs(value) >= LARGEST_NUMBER:
+            raise Refused(
+                "The number is too large", name=SYNTAX_ERROR, at=_where(node), mend="Write it as text, quoted."
+            )
+        if isinstance(value, float) and not math.isfinite(value):
             return node.value
         return value
 
