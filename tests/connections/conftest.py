@@ -31,7 +31,7 @@ def gerrit_server(tmp_path_factory):
         pytest.skip(str(reason))
 
 
-@pytest.fixture(params=["embedded", pytest.param("gerrit", marks=pytest.mark.gerrit)])
+@pytest.fixture(params=["embedded", pytest.param("gerrit", marks=[pytest.mark.gerrit, pytest.mark.timeout(900)])])
 def server(request) -> People:
     return request.getfixturevalue(f"{request.param}_server")
 

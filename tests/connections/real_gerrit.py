@@ -62,7 +62,7 @@ def find_java() -> str:
     home = os.environ.get("JAVA_HOME")
     candidates = [Path(home, "bin", "java")] if home else []
     candidates += [Path(found)] if (found := shutil.which("java")) else []
-    candidates += sorted(Path("/usr/lib/jvm").glob("*/bin/java")) + [from_pypi]
+    candidates += [*sorted(Path("/usr/lib/jvm").glob("*/bin/java")), from_pypi]
     for java in candidates:
         if java.exists() and _java_major(java) >= 21:
             return str(java)
@@ -91,21 +91,41 @@ def fetch_jars() -> Path:
     """The folder of Gerrit's jars. Raises Unavailable."""
     folder = cache() / f"gerrit-{VERSION}"
     folder.mkdir(exist_ok=True)
-    for artifact in _ARTIFACTS:
-        _, name, version = artifact.split(":")
-        if (folder / f"{name}-{version}.jar").exists():
-            continue
-        if not shutil.which("mvn"):
-            raise Unavailable("Maven (mvn) is not installed")
-        for goal in (
-            ["dependency:get", "-Dtransitive=false", f"-Dartifact={artifact}"],
-            ["dependency:copy", f"-Dartifact={artifact}", f"-DoutputDirectory={folder}"],
-        ):
-            done = subprocess.run(["mvn", "-q", "-B", *goal], capture_output=True, text=True, timeout=600, check=False)
-            if done.returncode:
-                raise Unavailable(f"Maven cannot fetch {artifact}: {done.stdout.strip()[-300:]}")
+    missing = [artifact for artifact in _ARTIFACTS if not _jar(folder, artifact).exists()]
+    for artifact in missing:
+        group, name, version = artifact.split(":")
+        known = Path.home() / ".m2" / "repository" / group.replace(".", "/") / name / version / f"{name}-{version}.jar"
+        if known.exists():
+            shutil.copyfile(known, folder / "part")
+            (folder / "part").replace(_jar(folder, artifact))
+    if missing := [artifact for artifact in missing if not _jar(folder, artifact).exists()]:
+        _fetch_by_maven(folder, missing)
     _write_classes(folder / "classes")
     return folder
+
+
+def _jar(folder: Path, artifact: str) -> Path:
+    _, name, version = artifact.split(":")
+    return folder / f"{name}-{version}.jar"
+
+
+def _fetch_by_maven(folder: Path, artifacts: list[str]) -> None:
+    """All at once: a project whose dependencies they are, and of whose own dependencies nothing is wanted."""
+    if not shutil.which("mvn"):
+        raise Unavailable("Maven (mvn) is not installed")
+    wanted = ""
+    for group, name, version in (artifact.split(":") for artifact in artifacts):
+        inner = f"<groupId>{group}</groupId><artifactId>{name}</artifactId><version>{version}</version>"
+        nothing = "<exclusions><exclusion><groupId>*</groupId><artifactId>*</artifactId></exclusion></exclusions>"
+        wanted += f"<dependency>{inner}{nothing}</dependency>"
+    head = "<modelVersion>4.0.0</modelVersion><groupId>test</groupId><artifactId>jars</artifactId><version>1</version>"
+    pom = folder / "pom.xml"
+    pom.write_text(f"<project>{head}<packaging>pom</packaging><dependencies>{wanted}</dependencies></project>")
+    goal = ["dependency:copy-dependencies", f"-DoutputDirectory={folder}", "-DexcludeTransitive=true"]
+    words = ["mvn", "-q", "-B", "-f", str(pom), *goal]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=600, check=False)
+    if done.returncode:
+        raise Unavailable(f"Maven cannot fetch {' '.join(artifacts)}: {done.stdout.strip()[-300:]}")
 
 
 def _write_classes(folder: Path) -> None:

@@ -165,7 +165,7 @@ async def _reconciled(server: People, project: str) -> None:
         moves = {event.ref for event in events if event.type == "ref-updated"}
         assert moves == {"refs/heads/master", "refs/tags/v1"}
         # A little is told again, under the same id
-        assert [event.delivery for event in again.events if event.change == before][0] == live.delivery
+        assert next(event.delivery for event in again.events if event.change == before) == live.delivery
         server.client("bob").review(missed, "afterwards")
         await again.until(lambda e: e.comment == "Patch Set 1:\n\nafterwards")
         assert len({event.delivery for event in again.events}) == len(again.events)

@@ -73,11 +73,20 @@ def _patchsets(connection: str, change: Json, since: float) -> Iterable[TriggerE
     number = change["_number"]
     for revision in sorted(change.get("revisions", {}).values(), key=lambda revision: int(revision["_number"])):
         at, patchset = from_rest(revision["created"]), int(revision["_number"])
-        made_by_landing = change["status"] == "MERGED" and at == from_rest(change.get("submitted"))
-        if at >= since and not made_by_landing:
-            uploader = account(revision.get("uploader"))
+        uploader = account(revision.get("uploader"))
+        if at >= since and not _made_by_landing(change, revision):
             delivery = f"{number},{patchset}:patchset-created"
             yield _event(connection, change, patchset, "patchset-created", delivery, at, account=uploader)
+
+
+def _made_by_landing(change: Json, revision: Json) -> bool:
+    """Submit types that pick or rebase make a last patch set, in the submitter's name; the stream has no event of it."""
+    return (
+        change["status"] == "MERGED"
+        and 1 < revision["_number"] == len(change["revisions"])
+        and revision["created"] == change.get("submitted")
+        and revision.get("uploader") == change.get("submitter")
+    )
 
 
 def _messages(connection: str, change: Json, comments: Json, since: float) -> Iterable[TriggerEvent]:

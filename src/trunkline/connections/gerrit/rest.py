@@ -1,6 +1,7 @@
 """A client of Gerrit's REST API."""
 
 import asyncio
+import base64
 import json
 import random
 import time
@@ -10,6 +11,7 @@ from urllib.parse import quote
 
 import aiohttp
 import structlog
+from yarl import URL
 
 from trunkline.connections.gerrit.settings import GerritSettings
 from trunkline.connections.model import ConnectionFailed
@@ -49,18 +51,18 @@ class RestClient:
         if self._session is None or self._session.closed:
             settings = self._settings
             assert settings.password is not None
-            auth = None
+            headers = {"User-Agent": "trunkline"}
             middlewares: tuple[aiohttp.ClientMiddlewareType, ...] = ()
             if settings.auth_type == "digest":
                 middlewares = (aiohttp.DigestAuthMiddleware(settings.user, settings.password),)
             else:
-                auth = aiohttp.BasicAuth(settings.user, settings.password, encoding="utf-8")
+                login = base64.b64encode(f"{settings.user}:{settings.password}".encode()).decode()
+                headers["Authorization"] = f"Basic {login}"
             self._session = aiohttp.ClientSession(
-                auth=auth,
                 middlewares=middlewares,
                 connector=aiohttp.TCPConnector(ssl=settings.verify_ssl, limit=16),
                 timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S),
-                headers={"User-Agent": "trunkline"},
+                headers=headers,
             )
         return self._session
 
@@ -90,8 +92,6 @@ class RestClient:
         raise AssertionError("unreachable")
 
     async def _ask_once(self, method: str, path: str, query: Query | None, body: Any) -> Any:
-        from yarl import URL
-
         url = URL(f"{self._settings.baseurl}/a/{path}", encoded=True)
         if query:
             url = url.extend_query(query)
