@@ -48,6 +48,16 @@ class Console:
         body = f"{host} | {text}".rstrip() if host is not None else text.rstrip()
         self._write(f"{when} | {body}\n")
 
+    def lines(self, texts: Sequence[str], host: str | None) -> None:
+        """Many lines at once, with one time. Raises DiskFull."""
+        if self.secrets or (self.is_watching and self._patterns):
+            for text in texts:
+                self.line(text, host)
+            return
+        start = datetime.datetime.now().strftime("%Y-%m-%d %H:%M:%S.%f | ")
+        lead = f"{host} | " if host is not None else ""
+        self._write("".join([f"{start}{(lead + text).rstrip()}\n" for text in texts]))
+
     def stamped(self, text: str, host: str) -> None:
         """A line of a node's console, which carries the node's time."""
         found = _STAMPED.fullmatch(text)

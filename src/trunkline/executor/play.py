@@ -269,6 +269,10 @@ async def _read(
             case {"type": "line", "text": str(text)}:
                 host = message.get("host")
                 console.line(text, host if isinstance(host, str) else None)
+            case {"type": "lines", "texts": list(texts)}:
+                host = message.get("host")
+                console.lines([str(text) for text in texts], host if isinstance(host, str) else None)
+                await asyncio.sleep(0)
             case {"type": "stream", "id": str(log_id), "host": str(host), "address": str(address), "port": int(port)}:
                 hosts[log_id] = host
                 streams.start(log_id, host, address, port)

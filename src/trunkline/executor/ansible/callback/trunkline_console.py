@@ -38,7 +38,9 @@ HIDDEN_IN_ERRORS = (
     "failed",
 )
 LONGEST_LINE = 1 << 20
+BATCH = 1 << 18
 MOST_FALLBACK_LINES = 10_000
+MOST_KEPT = 4 << 20  # characters of one output in job-output.json
 CENSORED = "Output suppressed because no_log was given"
 
 
@@ -78,8 +80,19 @@ class CallbackModule(CallbackBase):
         self.send({"type": "line", "text": text, "host": host} if host else {"type": "line", "text": text})
 
     def lines(self, texts, host):
+        """Many lines of one host, sent in batches."""
+        batch, size = [], 0
         for text in texts:
-            self.line(text, host)
+            text = str(text)
+            if len(text) > LONGEST_LINE:
+                text = f"{text[:LONGEST_LINE]} [the line is cut: {len(text)} characters]"
+            batch.append(text)
+            size += len(text) + 1
+            if size > BATCH:
+                self.send({"type": "lines", "texts": batch, "host": host})
+                batch, size = [], 0
+        if batch:
+            self.send({"type": "lines", "texts": batch, "host": host})
 
     def document(self, value, host):
         self.lines(json.dumps(value, indent=2, sort_keys=True, default=str).split("\n"), host)
@@ -311,6 +324,10 @@ class CallbackModule(CallbackBase):
             return
         values = {k: v for k, v in result._result.items() if not k.startswith("_ansible_")}
         values["action"] = result._task.action
+        for name in ("stdout", "stderr"):
+            if isinstance(values.get(name), str) and len(values[name]) > MOST_KEPT:
+                values[name] = values[name][:MOST_KEPT] + f"[cut: {len(values[name])} characters]"
+                values[f"{name}_lines"] = values[name].splitlines()
         end = now_iso()
         for entry in reversed(self.plays[-1]["tasks"]):
             if entry["task"]["id"] == str(result._task._uuid):
