@@ -13,7 +13,10 @@ PAGES = [
     *("/", "/t/meadow/status", "/t/meadow/builds", "/t/meadow/pool", "/t/meadow/fleet", "/t/meadow/config"),
     *(f"/t/meadow/build/{uuid(103)}", f"/t/meadow/build/{uuid(106)}", f"/t/meadow/buildset/{uuid(501)}"),
     *("/t/meadow/change/1205,2", "/t/meadow/status/change/1205,2"),
-    *(f"/t/meadow/fragment/{name}" for name in ("queues", "counts", "banner", "pool", "nodes", "fleet", "builds")),
+    *(
+        f"/t/meadow/fragment/{name}"
+        for name in ("queues", "counts", "banner", "pool", "nodes", "fleet", "builds", "placement")
+    ),
     *(f"/t/meadow/fragment/build/{uuid(103)}", "/t/meadow/fragment/change/1205,2"),
 ]
 

@@ -92,6 +92,26 @@ async def fleet(request: web.Request, tenant: str, key: str) -> Json:
     return {"applications": await context(request).source.applications(tenant)}
 
 
+async def placement(request: web.Request, tenant: str, key: str) -> Json:
+    """Where instances are, all applications together."""
+    places: dict[str, Json] = {}
+    for app in await context(request).source.applications(tenant):
+        for instance in app["instances"]:
+            if instance.get("lat") is None:
+                continue
+            where = f"{instance['city'] or instance['region']}/{instance['provider']}"
+            place = places.setdefault(where, {**instance, "apps": set(), "healthy": 0, "total": 0})
+            place["apps"].add(app["name"])
+            place["healthy"] += bool(instance["healthy"])
+            place["total"] += 1
+    for place in places.values():
+        place["state"] = "healthy" if place["healthy"] == place["total"] else "degraded" if place["healthy"] else "down"
+    return {
+        "places": places,
+        "maps": geography.draw((where, place["lat"], place["lon"]) for where, place in places.items()),
+    }
+
+
 async def builds(request: web.Request, tenant: str, key: str) -> Json:
     return {"recent": await context(request).source.builds(tenant, BuildQuery(limit=RECENT_BUILDS))}
 
@@ -150,6 +170,7 @@ FRAGMENTS: dict[str, Fragment] = {
     "pool": pool,
     "nodes": nodes,
     "fleet": fleet,
+    "placement": placement,
     "builds": builds,
     "build": build,
     "change": change,

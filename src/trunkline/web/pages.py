@@ -139,7 +139,9 @@ async def pool(request: web.Request, tenant: TenantInfo) -> web.Response:
 
 
 async def fleet(request: web.Request, tenant: TenantInfo) -> web.Response:
-    return render(request, "fleet.html", tenant=tenant.name, **await within(fragments.fleet(request, tenant.name, "")))
+    values = await within(fragments.fleet(request, tenant.name, ""))
+    values |= await within(fragments.placement(request, tenant.name, ""))
+    return render(request, "fleet.html", tenant=tenant.name, **values)
 
 
 async def config(request: web.Request, tenant: TenantInfo) -> web.Response:
