@@ -90,13 +90,14 @@ def _monitor(boot: dict[str, Any], fd: int) -> None:
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     kernel.die_with_parent()
+    zygote = os.getppid()
     kernel.unshare(kernel.NEW_NAMESPACES)
     first = os.fork()
     if first == 0:
         code = 1
         try:
             kernel.die_with_parent()
-            _init(boot, fd)
+            _init(boot, fd, zygote)
             code = 0
         except BaseException:
             traceback.print_exc()
@@ -106,7 +107,22 @@ def _monitor(boot: dict[str, Any], fd: int) -> None:
     os.waitpid(first, 0)
 
 
-def _init(boot: dict[str, Any], fd: int) -> None:
+def _fork_with_fresh_randomness(zygote: int) -> int:
+    """Fork, and see to it that the child's pid is not the zygote's.
+
+    OpenSSL seeds its generator anew after a fork when it sees another pid. In a fresh pid namespace the child may have the
+    very pid that the zygote has in its own, and every server would make the same host keys.
+    """
+    while True:
+        pid = os.fork()
+        if pid == 0 and os.getpid() == zygote:
+            os._exit(0)
+        if pid == 0 or pid != zygote:
+            return pid
+        os.waitpid(pid, 0)
+
+
+def _init(boot: dict[str, Any], fd: int, zygote: int) -> None:
     """Pid 1: make the root, start the SSH server, reap until it ends."""
     os.setsid()
     root.enter(boot.get("binds", []), int(boot.get("disk_mib", 4096)))
@@ -117,7 +133,7 @@ def _init(boot: dict[str, Any], fd: int) -> None:
         hosts.write(f"{boot['address']} {hostname}\n" if boot.get("address") else f"127.0.1.1 {hostname}\n")
     kernel.drop_capabilities()
     os.umask(0o022)
-    server = os.fork()
+    server = _fork_with_fresh_randomness(zygote)
     if server == 0:
         code = 1
         try:
