@@ -167,7 +167,7 @@ class Play:
                     return FutureConflicted(effect.item, effect.future, ("same.txt",), "conflict")
                 return FutureMerged(effect.item, effect.future)
             case FreezeJobs():
-                return GraphFrozen(effect.item, effect.future, self.graph_of(effect))
+                return GraphFrozen(effect.item, effect.future, self.graph_of(effect), effect.round)
             case RequestNodes():
                 return NodesReady(effect.item, effect.job, effect.request, provider="cloud-a")
             case AcquireSemaphores():

@@ -34,8 +34,8 @@ from trunkline.gate.effects import (
     RequestNodes,
     StartBuild,
 )
-from trunkline.gate.events import Artifact, NodesReady, Reconfigured, RetryReason, SemaphoresHad
-from trunkline.gate.model import Grant, JobKind, Semaphore
+from trunkline.gate.events import Artifact, GraphFrozen, NodesReady, Reconfigured, RetryReason, SemaphoresHad
+from trunkline.gate.model import Grant, JobGraph, JobKind, Semaphore
 
 A, B, C = (change(name) for name in "ABC")
 DIAMOND = (job("a"), job("b", "a"), job("c", "a"), job("d", "b", "c"))
@@ -425,6 +425,23 @@ def test_a_verdict_waits_for_the_graph_to_be_frozen_again():
     play = Play(gate(), job("test")) >> enqueued(A)
     play.by_hand = (FreezeJobs,)
     play >> Reconfigured(gate()) >> passed("A") << lands()
+
+
+def test_an_answer_in_the_words_of_the_old_layout_does_not_count():
+    play = Play(gate(), job("test"), by_hand=(FreezeJobs,)) >> enqueued(A) >> Reconfigured(gate())
+    first, second = play.take(FreezeJobs)
+    play >> GraphFrozen("item-A", first.future, JobGraph((job("old"),)), first.round)
+    play << builds()
+    play >> GraphFrozen("item-A", second.future, JobGraph((job("new"),)), second.round)
+    play << builds("new: A")
+
+
+def test_a_layout_that_is_known_already_changes_nothing():
+    play = Play(gate(), job("test")) >> enqueued(A) >> Reconfigured(gate(), generation=2)
+    play.take(FreezeJobs)
+    play >> Reconfigured(gate(window=1), generation=2) >> Reconfigured(gate(window=1), generation=1)
+    assert play.take(FreezeJobs) == []
+    assert play.queue.settings == gate()
 
 
 def test_a_broken_configuration_is_mended_by_a_reconfiguration():

@@ -42,6 +42,7 @@ class Desk:
         self.requiring = queue.requiring
         self.landed = queue.landed
         self.departed = queue.departed
+        self.generation = queue.generation
         self.effects: list[Effect] = []
         self.touched: dict[ItemId, None] = {}
         self.sweep_from: int | None = None
@@ -175,4 +176,5 @@ _FIELDS = (
     "requiring",
     "landed",
     "departed",
+    "generation",
 )

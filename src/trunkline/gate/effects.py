@@ -57,6 +57,7 @@ class FreezeJobs(Effect, frozen=True):
     future: FutureId
     base: FutureId
     changes: tuple[Change, ...]  # the item's own
+    round: int = 1  # to be echoed in the answer
 
 
 class BuildsetCreated(Effect, frozen=True):

@@ -89,10 +89,14 @@ class ChangeMergedElsewhere(Event, frozen=True):
 
 
 class Reconfigured(Event, frozen=True):
-    """The tenant's layout changed. With `refreeze`, graphs are asked for again; builds of unchanged jobs are kept."""
+    """The tenant's layout changed. With `refreeze`, graphs are asked for again; builds of unchanged jobs are kept.
+
+    `generation` of the layout grows; one that is known already is ignored. 0 = not known, always acted upon.
+    """
 
     settings: QueueSettings
     refreeze: bool = True
+    generation: int = 0
 
 
 class Tick(Event, frozen=True):
@@ -117,15 +121,19 @@ class FutureConflicted(Event, frozen=True):
 
 
 class GraphFrozen(Event, frozen=True):
+    """`round` echoes FreezeJobs, so that an answer in the words of an older layout is known as such. None = the current."""
+
     item: ItemId
     future: FutureId
     graph: JobGraph
+    round: int | None = None
 
 
 class GraphRefused(Event, frozen=True):
     item: ItemId
     future: FutureId
     errors: tuple[str, ...] = ()
+    round: int | None = None
 
 
 # -- resources of a run

@@ -228,6 +228,7 @@ class Future(Struct, frozen=True):
     runs: dict[JobId, Run] = {}
     detail: str = ""  # conflict or configuration error, for the report
     files: tuple[str, ...] = ()  # in conflict
+    round: int = 1  # how often its graph was asked for
     refreezing: bool = False
 
 
@@ -279,6 +280,7 @@ class Queue(Struct, frozen=True):
     holding: tuple[ItemId, ...] = ()  # items whose hold-following-changes jobs have not succeeded
     requiring: tuple[ItemId, ...] = ()  # items with a job that waits for what items ahead provide
     landed: tuple[RefKey, ...] = ()  # the last that landed from here (bounded)
+    generation: int = 0  # of the tenant's layout, as last heard
     departed: tuple[ItemId, ...] = ()  # the last that left, so that a late duplicate does not re-enter (bounded)
 
 

@@ -268,6 +268,9 @@ def _with_needs(desk: Desk, item_id: ItemId | None, into: dict[ItemId, None]) ->
 
 
 def _reconfigured(desk: Desk, event: Reconfigured) -> None:
+    if event.generation and event.generation <= desk.generation:
+        return
+    desk.generation = event.generation or desk.generation
     desk.window = reconfigured(desk.window, desk.settings, event.settings)
     desk.settings = event.settings
     desk.sweep_all = True
@@ -280,8 +283,10 @@ def _reconfigured(desk: Desk, event: Reconfigured) -> None:
         if future is None or item.landing is not Landing.NONE:
             continue
         if future.state in (FutureState.READY, FutureState.BROKEN, FutureState.FREEZING):
-            desk.put(replace(item, future=replace(future, refreezing=future.state is not FutureState.FREEZING)))
-            desk.emit(FreezeJobs(item.id, future.id, future.base, item.changes))
+            again = future.state is not FutureState.FREEZING
+            asked = replace(future, refreezing=again, round=future.round + 1)
+            desk.put(replace(item, future=asked))
+            desk.emit(FreezeJobs(item.id, future.id, future.base, item.changes, asked.round))
 
 
 def _tick(desk: Desk, event: Tick) -> None:
@@ -331,11 +336,9 @@ def _graph_refused(desk: Desk, event: GraphRefused) -> None:
 def _refused(desk: Desk, event: GraphRefused | GraphFrozen, errors: tuple[str, ...]) -> None:
     refused = GraphRefused(event.item, event.future, errors)
     found = _awaiting(desk, event.item, event.future, refused)
-    if found is None:
+    if found is None or not _is_answer(found[1], event.round):
         return
     item, future = found
-    if future.state is not FutureState.FREEZING and not future.refreezing:
-        return
     if future.state is FutureState.READY:
         work = Work(desk, item)
         for job in work.runs:
@@ -348,11 +351,9 @@ def _refused(desk: Desk, event: GraphRefused | GraphFrozen, errors: tuple[str, .
 
 def _graph_frozen(desk: Desk, event: GraphFrozen) -> None:
     found = _awaiting(desk, event.item, event.future, event)
-    if found is None:
+    if found is None or not _is_answer(found[1], event.round):
         return
     item, future = found
-    if future.state is not FutureState.FREEZING and not future.refreezing:
-        return
     graph, error = jobs.resolve(event.graph, item.changes[0].key)
     if error:
         _refused(desk, event, (error,))
@@ -368,6 +369,12 @@ def _graph_frozen(desk: Desk, event: GraphFrozen) -> None:
     if graph and desk.settings.reports_start and not (item.start_reported or item.quiet):
         desk.put(replace(item, start_reported=True))
         desk.emit(Report(item.id, ReportKind.START, item.changes, future.id, event_id=item.event_id))
+
+
+def _is_answer(future: Future, answered: int | None) -> bool:
+    """To the last time that its graph was asked for."""
+    waits = future.state is FutureState.FREEZING or future.refreezing
+    return waits and answered in (None, future.round)
 
 
 def _kept_runs(desk: Desk, item: Item, future: Future, graph: dict[Any, JobSpec]) -> dict[Any, Run]:

@@ -205,11 +205,11 @@ class GateWorld:
 
     def _freeze(self, effect: FreezeJobs) -> None:
         if any(change.key in self.workload.broken for change in effect.changes):
-            self._post(GraphRefused(effect.item, effect.future, ("unknown key",)), after=self._short())
+            self._post(GraphRefused(effect.item, effect.future, ("unknown key",), effect.round), after=self._short())
             return
         jobs = tuple(spec for change in effect.changes for spec in self.workload.jobs_of(change.key))
         graph = JobGraph(jobs, fail_fast=self.workload.fail_fast)
-        self._post(GraphFrozen(effect.item, effect.future, graph), after=self._short())
+        self._post(GraphFrozen(effect.item, effect.future, graph, effect.round), after=self._short())
 
     def _short(self) -> float:
         return self.random.expovariate(1 / 5)
