@@ -24,7 +24,8 @@ from trunkline.gate.model import (
     Manager,
     stable_id,
 )
-from trunkline.gate.runs import Work, touch_waiting_behind
+from trunkline.gate.runs import Work
+from trunkline.gate.starting import touch_waiting_behind
 from trunkline.gate.window import contains
 
 NEEDED_FAILS = "a needed change is failing"

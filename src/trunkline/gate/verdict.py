@@ -19,7 +19,7 @@ from trunkline.gate.model import (
     Manager,
     RefKey,
 )
-from trunkline.gate.runs import advance, touch_waiting_behind
+from trunkline.gate.starting import BEFORE_REPORT, advance, touch_waiting_behind
 from trunkline.gate.window import grown, shrunk
 
 JOB_FAILED = "at least one job failed"
@@ -29,7 +29,6 @@ NO_JOBS = "it has no jobs"
 DID_NOT_MERGE = "it did not merge"
 
 NEEDS_FAILED = "This change depends on a change that failed to merge."
-_BEFORE_REPORT = (JobKind.REGULAR, JobKind.INITIALIZER)
 
 
 def reasons(desk: Desk, item: Item) -> tuple[str, ...]:
@@ -73,7 +72,7 @@ def _is_tested(future: Future) -> bool:
     return (
         future.state is FutureState.READY
         and not future.refreezing
-        and jobs.all_done(future.graph, future.runs, _BEFORE_REPORT)
+        and jobs.all_done(future.graph, future.runs, BEFORE_REPORT)
     )
 
 

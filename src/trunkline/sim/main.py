@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
-import importlib.util
-import sys
 import time
 from collections.abc import Sequence
 
@@ -13,24 +10,18 @@ from trunkline.gate.model import Manager
 from trunkline.sim.gate_laws import LawBroken
 from trunkline.sim.gate_world import GateWorld, Tally
 
-OTHER_WORLDS = {"pool": "trunkline.sim.pool_world"}
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code 0 only when no law was broken."""
     parser = argparse.ArgumentParser(prog="tl sim", description="Seeded worlds in virtual time.")
-    parser.add_argument("world", nargs="?", default="gate", choices=["gate", *OTHER_WORLDS])
+    parser.add_argument("world", nargs="?", default="gate", choices=["gate"])
     parser.add_argument("--seed", type=int, help="replay this one")
     parser.add_argument("--runs", type=int, default=20, help="that many seeds, from --first (default %(default)s)")
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--manager", choices=[m.value for m in Manager], default="dependent")
     parser.add_argument("--changes", type=int, default=40)
     parser.add_argument("--trace", action="store_true", help="print every event and effect")
-    arguments, rest = parser.parse_known_args(argv)
-    if arguments.world in OTHER_WORLDS:
-        return _other(arguments, rest)
-    if rest:
-        parser.error(f"unknown arguments: {' '.join(rest)}")
+    arguments = parser.parse_args(argv)
     if arguments.seed is not None:
         seeds = range(arguments.seed, arguments.seed + 1)
     else:
@@ -61,13 +52,3 @@ def _gate(arguments: argparse.Namespace, seeds: range) -> int:
         f"{total.left} left otherwise, {total.builds} builds, {total.virtual_h:.0f} h of virtual time in {wall_s:.1f} s"
     )
     return 1 if broken else 0
-
-
-def _other(arguments: argparse.Namespace, rest: list[str]) -> int:
-    module = OTHER_WORLDS[arguments.world]
-    if importlib.util.find_spec(module) is None:
-        print(f"There is no {arguments.world} world in this build.", file=sys.stderr)
-        return 2
-    argv = rest if arguments.seed is None else ["--seed", str(arguments.seed), *rest]
-    run = importlib.import_module(module).main
-    return int(run(argv))
