@@ -370,7 +370,11 @@ class SampleSource:
 
     async def explain(self, tenant: str, change: str) -> list[Json]:
         now = time.time()
+        stands = "meadow/api 1205,2 is at place 3 of 5 of queue meadow in gate."
+        waits = "It is tested as if 1201,1 had landed; 1202,3 fails and is left out."
         return [
+            {"time": now, "now": True, "what": "place", "text": stands, "item": uuid(3), "pipeline": "gate"},
+            {"time": now, "now": True, "what": "footing", "text": waits, "item": uuid(3), "pipeline": "gate"},
             {
                 "time": now - 30,
                 "what": "moved",

@@ -3,6 +3,7 @@
 import asyncio
 import importlib.util
 import json
+import re
 
 import pytest
 
@@ -215,6 +216,7 @@ def test_every_page_renders_from_the_store(postgres_uri, tmp_path):
             status, body, _ = await site.get(f"/t/meadow/{page}")
             assert status == 200, page
         assert "Triggered by GerritChange" in body
+        assert "is at the head of queue meadow in gate" in re.sub(r"\s+", " ", body)
 
     on_store(postgres_uri, tmp_path, scene)
 

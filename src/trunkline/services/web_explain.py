@@ -5,10 +5,41 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trunkline.gate.explain import explain
+from trunkline.gate.model import Change, Queue
 from trunkline.store import Connection
 from trunkline.store import web as reads
 
 Json = dict[str, Any]
+
+
+def standing(queues: Sequence[Queue], change: str, now: float) -> list[Json]:
+    """Where a change stands at this moment, in the gate's own words; nothing if it is in no queue."""
+    out: list[Json] = []
+    for queue in queues:
+        for item in queue.items.values():
+            if any(_is(one, change) for one in item.changes):
+                out += [
+                    {
+                        "time": now,
+                        "now": True,
+                        "what": reason.kind,
+                        "text": reason.text,
+                        "item": item.id,
+                        "pipeline": queue.settings.pipeline,
+                    }
+                    for reason in explain(queue, item)
+                ]
+    return out
+
+
+def _is(one: Change, wanted: str) -> bool:
+    number, _, patchset = wanted.partition(",")
+    if one.number is None:
+        return one.newrev == wanted
+    return str(one.number) == number and patchset in ("", one.patchset)
+
+
 _WHAT = {"triggered": "enqueued", "result": "ended", "build": "built"}
 
 

@@ -23,7 +23,7 @@ from trunkline.services.settings import Settings, SettingsError
 from trunkline.services.sources import Sources
 from trunkline.services.tenants import read_tenant_file
 from trunkline.services.web_actions import StoreActions
-from trunkline.services.web_explain import story
+from trunkline.services.web_explain import standing, story
 from trunkline.services.web_freeze import freeze_job, freeze_jobs
 from trunkline.store import Database, components, configuration, fleet, listen, nodes, queues, regions, requests
 from trunkline.store import semaphores as store_semaphores
@@ -228,7 +228,8 @@ class StoreSource(StoreActions):
 
     async def explain(self, tenant: str, change: str) -> list[Json]:
         async with self.db.connection() as conn:
-            return await story(conn, tenant, change)
+            held = [self._state(row) for row in await queues.of_tenant(conn, tenant)]
+            return [*standing(held, change, time.time()), *await story(conn, tenant, change)]
 
     # the layout in force
     async def _loaded(self, tenant: str) -> Loaded:

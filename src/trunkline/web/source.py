@@ -177,7 +177,8 @@ class WebSource(ConfigSource, HistorySource, PoolSource, FleetSource, Actions, P
     async def system_events(self, tenant: str, query: Json) -> list[Json]: ...
 
     async def explain(self, tenant: str, change: str) -> list[Json]:
-        """Why a change is where it is, newest first: [{time, what, text, item, pipeline}]."""
+        """Why a change is where it is: [{time, what, text, item, pipeline}]. First where it stands at this moment
+        (with `now: true`, the most general first), then what happened, newest first."""
         ...
 
     def changes(self, tenant: str) -> AsyncIterator[str]:
