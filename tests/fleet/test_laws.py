@@ -1,5 +1,7 @@
 """The laws of the fleet as properties: random worlds, policies and faults; F1, F3 and F5 are checked at every tick."""
 
+import os
+
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -9,6 +11,7 @@ from trunkline import fleet
 from trunkline.fleet import InstanceState, RegionHealth, Survive
 from trunkline.fleet.step import observe, step
 
+SEEDS = int(os.environ.get("TRUNKLINE_FLEET_SEEDS", "80"))  # worlds a property; a long run sets thousands
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
 CITIES = ["London", "Paris", "Stockholm", "Frankfurt", "Warsaw", "Dallas", "Montreal", "Zurich"]
 LAWS = ["GB", "EU", "EU", "EU", "EU", "US", "CA", "CH"]
@@ -99,7 +102,7 @@ def heal(it: World) -> None:
     it.land("mended")
 
 
-@settings(max_examples=150, deadline=None, phases=PHASES)
+@settings(max_examples=SEEDS, deadline=None, phases=PHASES)
 @given(policies(), places(), FAULTS, policies())
 def test_whatever_happens_law_grace_and_provenance_hold_and_policy_is_reached_when_faults_end(
     app, where, faults, other
@@ -123,7 +126,7 @@ def test_whatever_happens_law_grace_and_provenance_hold_and_policy_is_reached_wh
     assert all(i.state is InstanceState.RUNNING for i in it.state.instances if it.status.condition.value == "steady")
 
 
-@settings(max_examples=60, deadline=None, phases=PHASES)
+@settings(max_examples=SEEDS // 4, deadline=None, phases=PHASES)
 @given(policies(), places(least=4))
 def test_what_is_said_to_survive_a_provider_survives_it(app, where):
     it = world(replace(app, health=application().health, failover=fleet.Failover(30, 60, 0.5)), where)
@@ -138,7 +141,7 @@ def test_what_is_said_to_survive_a_provider_survives_it(app, where):
     it.until(lambda: len(it.serving()) >= it.state.application.must_serve, within=1800)
 
 
-@settings(max_examples=60, deadline=None, phases=PHASES)
+@settings(max_examples=SEEDS // 4, deadline=None, phases=PHASES)
 @given(policies(), places(least=4), st.data())
 def test_losing_most_regions_at_once_moves_nothing(app, where, data):
     it = world(replace(app, health=application().health), where)
@@ -153,7 +156,7 @@ def test_losing_most_regions_at_once_moves_nothing(app, where, data):
     assert it.log[asked:] == []
 
 
-@settings(max_examples=60, deadline=None, phases=PHASES)
+@settings(max_examples=SEEDS // 4, deadline=None, phases=PHASES)
 @given(policies(), places(), FAULTS, policies())
 def test_the_same_input_gives_the_same_plan(app, where, faults, other):
     logs = []
@@ -165,7 +168,7 @@ def test_the_same_input_gives_the_same_plan(app, where, faults, other):
     assert logs[0] == logs[1]
 
 
-@settings(max_examples=60, deadline=None, phases=PHASES)
+@settings(max_examples=SEEDS // 4, deadline=None, phases=PHASES)
 @given(policies(), places())
 def test_never_fewer_than_min_healthy_serve_because_of_a_rollout(app, where):
     it = world(replace(app, health=application().health), where)
@@ -181,7 +184,7 @@ def test_never_fewer_than_min_healthy_serve_because_of_a_rollout(app, where):
 
 
 @given(places(), policies())
-@settings(max_examples=50, deadline=None, phases=PHASES)
+@settings(max_examples=SEEDS // 4, deadline=None, phases=PHASES)
 def test_events_of_strangers_change_nothing(where, app):
     it = world(app, where)
     it.land("c1")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from .model import Near, RegionView
@@ -143,11 +144,13 @@ def great_circle_km(lat1: float, lon1: float, lat2: float, lon2: float) -> float
 
 def distance_km(region: RegionView, near: Sequence[Near]) -> float:
     """Weighted median distance from the users' cities to a region; 0 without wishes, far if its place is not known."""
-    if not near:
-        return 0.0
-    lat, lon = region.lat, region.lon
+    return _median_km(region.lat, region.lon, region.city, tuple(near)) if near else 0.0
+
+
+@lru_cache(maxsize=10_000)
+def _median_km(lat: float | None, lon: float | None, place: str, near: tuple[Near, ...]) -> float:
     if lat is None or lon is None:
-        city = find(region.city)
+        city = find(place)
         if city is None:
             return 2 * math.pi * EARTH_RADIUS_KM
         lat, lon = city.lat, city.lon

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -95,22 +97,27 @@ def choose(
     avoid: Iterable[str],
     now: float,
 ) -> Chosen | Refused:
-    """The best place for one more instance beside ``keep``. Costs O(regions × instances). Same input, same place."""
+    """The best place for one more instance beside ``keep``. Costs O(regions + instances). Same input, same place."""
     avoided = frozenset(avoid)
-    taken = {r.provider: _in_flight(r, keep) for r in regions}
-    obstacles = {r.provider: obstacle(application, r, avoided, taken[r.provider]) for r in regions}
+    in_flight = Counter(i.provider for i in keep if i.state is InstanceState.REQUESTED)
+    obstacles = {r.provider: obstacle(application, r, avoided, in_flight[r.provider]) for r in regions}
     feasible = [r for r in regions if obstacles[r.provider] is None]
     if not feasible:
         return Refused(_no_place(regions, obstacles))
     feasible, missing = _kept_apart(application, feasible, keep)
     if not feasible:
         return Refused(missing)
-    best = min(feasible, key=lambda r: _score(application, r, keep, now))
+    crowd = _Crowd(Counter(i.vendor for i in keep), Counter((i.cloud, i.region) for i in keep))
+    spread = spread_wanted(application)
+    best = min(feasible, key=lambda r: _score(application, r, crowd, spread, now))
     return Chosen(best, _why(application, best))
 
 
-def _in_flight(region: RegionView, keep: Sequence[Instance]) -> int:
-    return sum(1 for i in keep if i.provider == region.provider and i.state is InstanceState.REQUESTED)
+class _Crowd(NamedTuple):
+    """How many instances there are at each vendor, and at each (cloud, region)."""
+
+    vendors: Counter[str]
+    places: Counter[tuple[str, str]]
 
 
 def _kept_apart(
@@ -137,10 +144,12 @@ def _kept_apart(
     return feasible, ""
 
 
-def _score(application: Application, region: RegionView, keep: Sequence[Instance], now: float) -> tuple[object, ...]:
-    want_providers, want_regions = spread_wanted(application)
-    at_vendor = sum(1 for i in keep if i.vendor == region.vendor)
-    at_region = sum(1 for i in keep if (i.cloud, i.region) == (region.cloud, region.region))
+def _score(
+    application: Application, region: RegionView, crowd: _Crowd, spread: tuple[int, int], now: float
+) -> tuple[object, ...]:
+    want_providers, want_regions = spread
+    at_vendor = crowd.vendors[region.vendor]
+    at_region = crowd.places[region.cloud, region.region]
     over = at_vendor >= math.ceil(application.instances / want_providers)
     over_region = at_region >= math.ceil(application.instances / want_regions)
     steady = now - region.since >= FLAP_S
@@ -179,13 +188,13 @@ def _no_place(regions: Sequence[RegionView], obstacles: dict[str, str | None]) -
 def worst_first(application: Application, regions: Sequence[RegionView], keep: Sequence[Instance]) -> list[Instance]:
     """Instances in the order in which to give them up: what serves nobody, crowds a provider, is far, is young."""
     by_provider = {r.provider: r for r in regions}
-    vendors = [i.vendor for i in keep]
-    places = [(i.cloud, i.region) for i in keep]
+    vendors = Counter(i.vendor for i in keep)
+    places = Counter((i.cloud, i.region) for i in keep)
     want_providers, want_regions = spread_wanted(application)
 
     def badness(i: Instance) -> tuple[object, ...]:
-        breaks = (vendors.count(i.vendor) == 1 and len(set(vendors)) <= want_providers) or (
-            places.count((i.cloud, i.region)) == 1 and len(set(places)) <= want_regions
+        breaks = (vendors[i.vendor] == 1 and len(vendors) <= want_providers) or (
+            places[i.cloud, i.region] == 1 and len(places) <= want_regions
         )
         region = by_provider.get(i.provider)
         km = distance_km(region, application.placement.near) if region else 0.0
@@ -195,7 +204,7 @@ def worst_first(application: Application, regions: Sequence[RegionView], keep: S
             i.health is Health.HEALTHY,
             i.commit is not None,
             not ailing,
-            -vendors.count(i.vendor),
+            -vendors[i.vendor],
             -round(km),
             -i.created,
             i.id,

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from . import placement
 from .actions import Action, Delete, Drain, Leave, Place, Plan, Publish, Return, Unpublish
 from .apply import apply
-from .judge import fault, hold, is_serving, keepers, live, region_is_down, region_of
+from .judge import LIVE_STATES, fault, hold, is_serving, keepers, live, region_is_down, region_of
 from .model import (
     AppState,
     Condition,
@@ -36,7 +36,7 @@ def plan(state: AppState, seen: Seen, now: float) -> Plan:
 
 
 def advance(state: AppState, seen: Seen, now: float) -> tuple[AppState, tuple[Action, ...]]:
-    """All passes once. Costs O(instances) if nothing moves, O(regions × instances) more for each that does."""
+    """All passes once. Costs O(instances) if nothing moves, O(regions + instances) more for each that does."""
     actions: list[Action] = []
     for decide in _PASSES:
         found = decide(state, seen, now)
@@ -174,12 +174,13 @@ def _remove(state: AppState, seen: Seen, now: float) -> list[Action]:
     actions: list[Action] = []
     for i in state.instances:
         draining = i.state is InstanceState.DRAINING
-        if (draining or i in live(state)) and placement.forbidden(state.application, i):
+        is_live = i.state in LIVE_STATES
+        if (draining or is_live) and placement.forbidden(state.application, i):
             actions.append(Delete(i.id, i.reason))
         elif draining:
             if now - i.state_since >= state.application.drain_s:
                 actions.append(Delete(i.id, "drained"))
-        elif i.leaving is not None and not held and i in live(state):
+        elif i.leaving is not None and not held and is_live:
             actions.extend(_let_go(state, i, seen, now, enough))
     return actions
 

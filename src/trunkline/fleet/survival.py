@@ -15,6 +15,8 @@ from .model import AppState, Instance, InstanceState, RegionHealth, RegionView, 
 def survives(state: AppState, seen: Seen, now: float) -> Survive:
     """The largest loss of one domain that leaves min-healthy serving, or replaceable within quota known to be there."""
     serving = [i for i in keepers(state) if is_serving(i)]
+    if len(serving) < state.application.must_serve:
+        return Survive.NONE  # it has lost too much already
     regions = [r for r in seen.regions if r.health is not RegionHealth.DOWN]
     best = Survive.NONE
     for kind, domain in _DOMAINS:
