@@ -73,7 +73,7 @@ class Launch:
 
 
 @contextlib.contextmanager
-def outer_sandbox(paths: SandboxPaths, python: str, channel: int) -> Iterator[Launch]:
+def outer_sandbox(paths: SandboxPaths, python: str, channel: int, warm: bool = True) -> Iterator[Launch]:
     """The command that starts the warm process, with descriptors that stay open inside the `with`."""
     with contextlib.ExitStack() as files:
         passed = [channel]
@@ -137,7 +137,8 @@ def outer_sandbox(paths: SandboxPaths, python: str, channel: int) -> Iterator[La
         for place, writable in paths.extra.items():
             arguments += ["--bind-try" if writable else "--ro-bind-try", place, place]
         arguments += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/"]
-        arguments += [python, "-I", str(PLUGINS / "warm" / "zygote.py"), str(channel), f"{WARM_HOME}/ready.yaml"]
+        arguments += [python, "-I", str(PLUGINS / "warm" / "zygote.py"), str(channel)]
+        arguments.append(f"{WARM_HOME}/ready.yaml" if warm else "")
         environment = {
             "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
             "LANG": "C.UTF-8",

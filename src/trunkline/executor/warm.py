@@ -130,10 +130,19 @@ class WarmRunner:
         if self._socket is not None and self._process is not None and self._process.returncode is None:
             return self._socket
         await self._stop()
+        try:
+            self._socket = await self._start(warm=True)
+        except RunnerBroken as error:
+            log.warning("executor.runner.cold", error=str(error), effect="every playbook starts slowly")
+            await self._stop()
+            self._socket = await self._start(warm=False)
+        return self._socket
+
+    async def _start(self, warm: bool) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         try:
-            with outer_sandbox(self.paths, sys.executable, theirs.fileno()) as launch:
+            with theirs, outer_sandbox(self.paths, sys.executable, theirs.fileno(), warm) as launch:
                 self._process = await asyncio.create_subprocess_exec(
                     *launch.arguments,
                     pass_fds=launch.descriptors,
@@ -142,7 +151,6 @@ class WarmRunner:
                     stderr=asyncio.subprocess.PIPE,
                     env=launch.environment,
                 )
-            theirs.close()
             answer = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(ours, 16), START_TIMEOUT_S)
         except (OSError, TimeoutError) as error:
             ours.close()
@@ -153,9 +161,8 @@ class WarmRunner:
             ours.close()
             raise RunnerBroken(f"the warm process does not start: {text}")
         self.starts += 1
-        self._socket = ours
-        self._drain = asyncio.create_task(_discard(self._process.stderr))
-        log.info("executor.runner.ready", pid=self._process.pid, starts=self.starts)
+        self._saying = asyncio.create_task(_discard(self._process.stderr))
+        log.info("executor.runner.ready", pid=self._process.pid, starts=self.starts, warm=warm)
         return ours
 
     async def _stop(self) -> None:

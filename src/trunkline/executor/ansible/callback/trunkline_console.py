@@ -45,7 +45,7 @@ CENSORED = "Output suppressed because no_log was given"
 
 
 def now_iso():
-    return datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    return datetime.datetime.now(datetime.UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def shown_lines(result):

@@ -1,9 +1,16 @@
 #!/usr/bin/python
 """The console of a node: a small daemon that shows, over TCP, what running commands print."""
 
-from __future__ import absolute_import, division, print_function
+import contextlib
+import glob
+import os
+import select
+import signal
+import socket
+import sys
+import threading
 
-__metaclass__ = type
+from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = """
 module: zuul_console
@@ -26,17 +33,7 @@ author:
   - Trunkline
 """
 
-import glob
-import os
-import select
-import signal
-import socket
-import sys
-import threading
-
-from ansible.module_utils.basic import AnsibleModule
-
-FOLLOW_S = 0.1
+FOLLOW_S = 0.05
 LONGEST_REQUEST = 1024
 MISSING = b"[Zuul] Log not found\n"
 IDLE_LIMIT_S = 24 * 3600
@@ -72,7 +69,7 @@ class Conversation(threading.Thread):
     """One connection: `v:N`, `s:ID`, `f:ID`, or a bare ID. What is not understood is not answered."""
 
     def __init__(self, sock, path):
-        super(Conversation, self).__init__()
+        super().__init__()
         self.daemon = True
         self.sock, self.path = sock, path
 
@@ -106,10 +103,8 @@ class Conversation(threading.Thread):
             self.follow(request[2:])
             return False
         elif request.startswith("f:"):
-            try:
+            with contextlib.suppress(OSError):
                 os.unlink(self.file_of(request[2:]))
-            except OSError:
-                pass
         else:
             self.follow(request)
             return False
@@ -151,7 +146,7 @@ def serve(sock, path):
 
 
 def pid_file(host, port):
-    return "/tmp/.zuul-console-%s-%d.pid" % (host.replace(":", "_"), port)
+    return f"/tmp/.zuul-console-{host.replace(':', '_')}-{port}.pid"
 
 
 def daemonise(sock, host, port, path):
@@ -162,16 +157,14 @@ def daemonise(sock, host, port, path):
         os._exit(0)
     os.chdir("/")
     with open(pid_file(host, port), "w") as handle:
-        handle.write("%d\n" % os.getpid())
+        handle.write(f"{os.getpid()}\n")
     null = os.open("/dev/null", os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
     for descriptor in range(3, 256):
         if descriptor != sock.fileno():
-            try:
+            with contextlib.suppress(OSError):
                 os.close(descriptor)
-            except OSError:
-                pass
     for number in (signal.SIGHUP, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     try:
@@ -181,7 +174,7 @@ def daemonise(sock, host, port, path):
 
 
 def stop(port, path):
-    for name in glob.glob("/tmp/.zuul-console-*-%d.pid" % port):
+    for name in glob.glob(f"/tmp/.zuul-console-*-{port}.pid"):
         try:
             with open(name) as handle:
                 os.kill(int(handle.read()), signal.SIGTERM)
@@ -189,10 +182,8 @@ def stop(port, path):
             pass
         os.unlink(name)
     for name in glob.glob(path.replace("{log_uuid}", "*")):
-        try:
+        with contextlib.suppress(OSError):
             os.unlink(name)
-        except OSError:
-            pass
 
 
 def main():
@@ -212,7 +203,7 @@ def main():
     except OSError as error:
         if getattr(error, "errno", None) == 98:  # somebody listens: the daemon of an earlier playbook
             module.exit_json(changed=False)
-        module.fail_json(msg="The console cannot listen on port %d: %s" % (port, error))
+        module.fail_json(msg=f"The console cannot listen on port {port}: {error}")
     sys.stdout.flush()
     daemonise(sock, host, port, path)
     sock.close()

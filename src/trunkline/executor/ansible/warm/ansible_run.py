@@ -41,30 +41,35 @@ def frame(message):
     return struct.pack(">I", len(body)) + body
 
 
-def warm_up(playbook):
-    """Run one play in a child-like way, so that plugins, their documentation and module code are loaded for good."""
+def get_ready(playbook):
+    """Load what every playbook needs and, unless `playbook` is empty, run a first play."""
     followed_commands.install(SETTINGS)
-    sink = tempfile.TemporaryFile()
-    kept = [os.dup(1), os.dup(2)]
-    os.dup2(sink.fileno(), 1)
-    os.dup2(sink.fileno(), 2)
-    try:
-        code = _cli(ansible.cli.playbook.PlaybookCLI, ["ansible-playbook", "-v", "-i", "localhost,", playbook])
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        for descriptor, number in zip(kept, (1, 2)):
-            os.dup2(descriptor, number)
-            os.close(descriptor)
-    sink.seek(0)
-    text = sink.read().decode(errors="replace")
-    sink.close()
-    if code != 0:
-        raise RuntimeError(f"the first play ended with {code}: {text}")
+    if playbook:
+        warm_up(playbook)
     for loader, names in ((loaders.connection_loader, ("ssh", "local")), (loaders.become_loader, ("sudo",))):
         for name in names:
             loader.get(name, class_only=True)
     prompt_ssh.install()
+
+
+def warm_up(playbook):
+    """Run one play, so that plugins, their documentation and module code are loaded for good."""
+    with tempfile.TemporaryFile() as sink:
+        kept = [os.dup(1), os.dup(2)]
+        os.dup2(sink.fileno(), 1)
+        os.dup2(sink.fileno(), 2)
+        try:
+            code = _cli(ansible.cli.playbook.PlaybookCLI, ["ansible-playbook", "-v", "-i", "localhost,", playbook])
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            for descriptor, number in zip(kept, (1, 2), strict=True):
+                os.dup2(descriptor, number)
+                os.close(descriptor)
+        sink.seek(0)
+        text = sink.read().decode(errors="replace")
+    if code != 0:
+        raise RuntimeError(f"the first play ended with {code}: {text}")
 
 
 def run(order, messages, document):

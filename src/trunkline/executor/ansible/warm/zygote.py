@@ -1,6 +1,6 @@
 """The warm process: Ansible imported and run once, waiting to be forked.
 
-    python -I zygote.py SOCKET_FD READY_PLAYBOOK
+    python -I zygote.py SOCKET_FD READY_PLAYBOOK     (empty: Ansible is imported, nothing is run before)
 
 Runs inside the outer sandbox. On a SOCK_SEQPACKET socket it receives one JSON order a playbook, with three descriptors
 (messages, output, document), forks a child in a fresh pid namespace, and answers with a descriptor of that process: who
@@ -108,7 +108,7 @@ def main():
     sock = socket.socket(fileno=int(sys.argv[1]))
     os.set_inheritable(sock.fileno(), False)
     sandbox.prctl(sandbox.PR_SET_PDEATHSIG, signal.SIGKILL)
-    ansible_run.warm_up(sys.argv[2])
+    ansible_run.get_ready(sys.argv[2])
     gc.collect()
     gc.freeze()
     sock.send(b"ready")

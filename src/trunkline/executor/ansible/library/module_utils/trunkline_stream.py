@@ -4,10 +4,6 @@ The module itself stays Ansible's own; it is given this class in place of Ansibl
 in the order of arrival, unless the job splits them.
 """
 
-from __future__ import absolute_import, division, print_function
-
-__metaclass__ = type
-
 import datetime
 import os
 import subprocess
@@ -32,7 +28,7 @@ class Log:
         self.rest = b""
         if log_id:
             descriptor = os.open(
-                "/tmp/console-%s.log" % os.path.basename(log_id), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644
+                f"/tmp/console-{os.path.basename(log_id)}.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644
             )
             self.file = os.fdopen(descriptor, "ab", 0)
 
@@ -85,7 +81,7 @@ class Tee:
 
 class StreamingModule(basic.AnsibleModule):
     def __init__(self, argument_spec, *arguments, **named):
-        super(StreamingModule, self).__init__(dict(argument_spec, **EXTRA_ARGUMENTS), *arguments, **named)
+        super().__init__(dict(argument_spec, **EXTRA_ARGUMENTS), *arguments, **named)
 
     def run_command(self, args, **named):
         log = Log(self.params["zuul_log_id"], self.params["zuul_no_log"])
@@ -110,7 +106,7 @@ class StreamingModule(basic.AnsibleModule):
         kept = basic.subprocess
         basic.subprocess = types.SimpleNamespace(Popen=Process, PIPE=subprocess.PIPE)
         try:
-            code = super(StreamingModule, self).run_command(args, **named)[0]
+            code = super().run_command(args, **named)[0]
         finally:
             basic.subprocess = kept
         log.close(code)
