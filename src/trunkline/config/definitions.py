@@ -1,4 +1,7 @@
-"""The definitions that a file may hold, as plain located values: what was written, nothing resolved yet."""
+"""The definitions that a file may hold, as plain located values: what was written, nothing resolved yet.
+
+They hold no cycles, so the garbage collector need not visit them (`gc=False`): tenants have very many.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from trunkline.config.source import SourceContext
 from trunkline.config.syntax import locate
 
 
-class Place(msgspec.Struct, frozen=True, eq=False):
+class Place(msgspec.Struct, frozen=True, eq=False, gc=False):
     """Where a definition stands. `text` is the whole file, shared by all definitions in it."""
 
     source: SourceContext
@@ -48,7 +51,7 @@ class Place(msgspec.Struct, frozen=True, eq=False):
         )
 
 
-class Pragma(msgspec.Struct, frozen=True):
+class Pragma(msgspec.Struct, frozen=True, gc=False):
     """What the pragmas of a file say; None where they say nothing."""
 
     implied_branch_matchers: bool | None = None
@@ -58,7 +61,7 @@ class Pragma(msgspec.Struct, frozen=True):
 NO_PRAGMA = Pragma()
 
 
-class Definition(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+class Definition(msgspec.Struct, frozen=True, eq=False, kw_only=True, gc=False):
     name: str
     place: Place
 
@@ -67,31 +70,31 @@ class Definition(msgspec.Struct, frozen=True, eq=False, kw_only=True):
         return self.place.source
 
 
-class PlaybookUse(msgspec.Struct, frozen=True):
+class PlaybookUse(msgspec.Struct, frozen=True, gc=False):
     path: str
     semaphores: tuple[str, ...] = ()
     cleanup: bool = False
 
 
-class SecretUse(msgspec.Struct, frozen=True):
+class SecretUse(msgspec.Struct, frozen=True, gc=False):
     alias: str
     secret: str
     pass_to_parent: bool = False
 
 
-class RoleUse(msgspec.Struct, frozen=True):
+class RoleUse(msgspec.Struct, frozen=True, gc=False):
     type: str
     project: str
     name: str | None = None
 
 
-class ProjectUse(msgspec.Struct, frozen=True):
+class ProjectUse(msgspec.Struct, frozen=True, gc=False):
     name: str
     override_checkout: str | None = None
     override_branch: str | None = None
 
 
-class VarsUse(msgspec.Struct, frozen=True):
+class VarsUse(msgspec.Struct, frozen=True, gc=False):
     name: str
     project: str | None = None
     zuul_project: bool = False
@@ -99,7 +102,7 @@ class VarsUse(msgspec.Struct, frozen=True):
     use_ref: bool = True
 
 
-class NodesetDef(Definition, frozen=True, eq=False, kw_only=True):
+class NodesetDef(Definition, frozen=True, eq=False, kw_only=True, gc=False):
     """`alternatives` hold names and inline nodesets; empty for a plain one."""
 
     nodes: tuple[FrozenNode, ...] = ()
@@ -112,7 +115,7 @@ class NodesetDef(Definition, frozen=True, eq=False, kw_only=True):
         return (self.name, self.nodes, self.groups, inner)
 
 
-class JobDef(Definition, frozen=True, eq=False, kw_only=True):
+class JobDef(Definition, frozen=True, eq=False, kw_only=True, gc=False):
     """One variant of a job. `attrs` holds what it sets, by attribute name; `how` the tags on values.
 
     `has_parent` tells a stated null from nothing. `branches` is the explicit matcher.
@@ -131,7 +134,7 @@ class JobDef(Definition, frozen=True, eq=False, kw_only=True):
         return self.has_parent and self.parent is None
 
 
-class JobEntry(msgspec.Struct, frozen=True, eq=False):
+class JobEntry(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A job in the list of a project pipeline: its name, and what the entry changes of it."""
 
     name: str
@@ -139,7 +142,7 @@ class JobEntry(msgspec.Struct, frozen=True, eq=False):
     path: tuple[Any, ...] = ()
 
 
-class Parameter(msgspec.Struct, frozen=True):
+class Parameter(msgspec.Struct, frozen=True, gc=False):
     name: str
     type: str = "string"
     description: str | None = None
@@ -148,14 +151,14 @@ class Parameter(msgspec.Struct, frozen=True):
     required: bool = False
 
 
-class ProjectPipeline(msgspec.Struct, frozen=True, eq=False):
+class ProjectPipeline(msgspec.Struct, frozen=True, eq=False, gc=False):
     jobs: tuple[JobEntry, ...] = ()
     debug: bool = False
     fail_fast: bool | None = None
     parameters: tuple[Parameter, ...] = ()
 
 
-class ProjectDef(Definition, frozen=True, eq=False, kw_only=True):
+class ProjectDef(Definition, frozen=True, eq=False, kw_only=True, gc=False):
     """A project stanza or a template. `name` is as written (or the file's project)."""
 
     is_template: bool = False
@@ -173,11 +176,11 @@ class ProjectDef(Definition, frozen=True, eq=False, kw_only=True):
         return self.name.startswith("^")
 
 
-class PipelineDef(Definition, frozen=True, eq=False, kw_only=True):
+class PipelineDef(Definition, frozen=True, eq=False, kw_only=True, gc=False):
     body: Mapping[str, Any]
 
 
-class SecretDef(Definition, frozen=True, eq=False, kw_only=True):
+class SecretDef(Definition, frozen=True, eq=False, kw_only=True, gc=False):
     data: Any = None
     oidc: Mapping[str, Any] | None = None
     has_oidc: bool = False
@@ -187,7 +190,7 @@ class SecretDef(Definition, frozen=True, eq=False, kw_only=True):
         return (self.name, self.data, self.oidc, self.has_oidc)
 
 
-class SemaphoreDef(Definition, frozen=True, eq=False, kw_only=True):
+class SemaphoreDef(Definition, frozen=True, eq=False, kw_only=True, gc=False):
     max: int = 1
 
     @property
@@ -195,7 +198,7 @@ class SemaphoreDef(Definition, frozen=True, eq=False, kw_only=True):
         return (self.name, self.max)
 
 
-class QueueDef(Definition, frozen=True, eq=False, kw_only=True):
+class QueueDef(Definition, frozen=True, eq=False, kw_only=True, gc=False):
     type: str = "all-branches"
     allow_circular_dependencies: bool = False
     dependencies_by_topic: bool = False
@@ -209,7 +212,7 @@ class QueueDef(Definition, frozen=True, eq=False, kw_only=True):
         return (self.name, self.type, self.allow_circular_dependencies, self.dependencies_by_topic)
 
 
-class ProviderObject(Definition, frozen=True, eq=False, kw_only=True):
+class ProviderObject(Definition, frozen=True, eq=False, kw_only=True, gc=False):
     """An image, flavor, label, section or provider as written: `body` is plain data with the keys of the language."""
 
     kind: str

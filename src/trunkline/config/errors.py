@@ -16,7 +16,7 @@ class Severity(enum.Enum):
     WARNING = "warning"
 
 
-class Position(msgspec.Struct, frozen=True):
+class Position(msgspec.Struct, frozen=True, gc=False):
     """A range in a file; lines and columns count from 1."""
 
     line: int
@@ -25,7 +25,7 @@ class Position(msgspec.Struct, frozen=True):
     end_column: int
 
 
-class ConfigError(msgspec.Struct, frozen=True):
+class ConfigError(msgspec.Struct, frozen=True, gc=False):
     """One complaint about the configuration.
 
     `name` is the class of error as interfaces list it (`Unknown` if it has none of its own), `short` one sentence,

@@ -42,7 +42,7 @@ def _words(problem: Exception) -> str:
     return first.decode(errors="replace") if isinstance(first, bytes) else str(first)
 
 
-class Regex(msgspec.Struct, frozen=True):
+class Regex(msgspec.Struct, frozen=True, gc=False):
     """A pattern, matched from the start and open at the end; `negate` inverts."""
 
     pattern: str

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from trunkline.config.fragment import Fragment
 
 
-class SourceContext(msgspec.Struct, frozen=True):
+class SourceContext(msgspec.Struct, frozen=True, gc=False):
     """The file that text was read from. `canonical_name` is `<canonical hostname>/<project>`."""
 
     connection: str
