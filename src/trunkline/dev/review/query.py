@@ -83,7 +83,7 @@ class _Parser:
             self._at += 1
             return test
         if kind != "word":
-            raise BadQuery(f"line 1:{self._at} no viable alternative at input '{text}'")
+            raise BadQuery(f"line 1:{self._at - 1} no viable alternative at input '{text}'")
         return self._operator(text)
 
     def _operator(self, word: str) -> Test:

@@ -88,7 +88,7 @@ async def answer(asked: Asked) -> Answer | Raw:
         if parts is None:
             continue
         if method != asked.method:
-            other_method = True
+            other_method = other_method or not pattern[-1].startswith("{")
             continue
         asked.parts = parts
         return await handler(asked)
