@@ -24,8 +24,16 @@ from tests.gate.play import (
     reports,
 )
 from trunkline.gate.effects import FreezeJobs, ItemLeft, Report, RequestNodes, ReviseNodes
-from trunkline.gate.events import ChangeAbandoned, ChangeMergedElsewhere, DequeueReason, RequirementsLost, Supersede
+from trunkline.gate.events import (
+    BuildCompleted,
+    ChangeAbandoned,
+    ChangeMergedElsewhere,
+    DequeueReason,
+    RequirementsLost,
+    Supersede,
+)
 from trunkline.gate.model import Landing, RefKey
+from trunkline.gate.step import step
 
 A, B, C, D = (change(name) for name in "ABCD")
 
@@ -294,3 +302,15 @@ def test_open_requests_follow_their_item_forward():
 def test_leaving_is_the_last_word_about_an_item():
     play = stack() >> failed("A")
     assert [(e.item, e.landed, e.result) for e in play.take(ItemLeft)] == [("item-A", False, "FAILURE")]
+
+
+def test_an_event_about_one_build_rewrites_that_item_alone():
+    play = Play(gate(window=0), job("a"), job("b"))
+    for n in range(50):
+        play >> enqueued(change(f"c{n}"))
+    before = play.queue
+    event = BuildCompleted(play.find("a", "c25").build, "SUCCESS")
+    after, effects = step(before, event, 0.0)
+    assert [item for item in after.items if after.items[item] is not before.items[item]] == ["item-c25"]
+    assert after.order is before.order
+    assert len(effects) == 1

@@ -14,6 +14,11 @@ from trunkline.sim.gate_world import GateWorld, Tally
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code 0 only when no law was broken."""
     parser = argparse.ArgumentParser(prog="tl sim", description="Seeded worlds in virtual time.")
+    configure(parser)
+    return run(parser.parse_args(argv))
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("world", nargs="?", default="gate", choices=["gate"])
     parser.add_argument("--seed", type=int, help="replay this one")
     parser.add_argument("--runs", type=int, default=20, help="that many seeds, from --first (default %(default)s)")
@@ -21,12 +26,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--manager", choices=[m.value for m in Manager], default="dependent")
     parser.add_argument("--changes", type=int, default=40)
     parser.add_argument("--trace", action="store_true", help="print every event and effect")
-    arguments = parser.parse_args(argv)
-    if arguments.seed is not None:
-        seeds = range(arguments.seed, arguments.seed + 1)
-    else:
-        seeds = range(arguments.first, arguments.first + arguments.runs)
-    return _gate(arguments, seeds)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    first = arguments.first if arguments.seed is None else arguments.seed
+    return _gate(arguments, range(first, first + (arguments.runs if arguments.seed is None else 1)))
 
 
 def _gate(arguments: argparse.Namespace, seeds: range) -> int:
