@@ -70,6 +70,7 @@ def upload(conn: Any, file: ImageFile, method: str, owner: str, timeout_s: float
             failure = error
             _delete_unfinished(conn, file.cloud_name)
             continue
+        conn.image.wait_for_status(image, "active", ["killed", "deleted"], 1, timeout_s)  # imports go on by themselves
         return str(image.id)
     assert failure is not None
     raise failure

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import re
 import threading
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,15 @@ import openstack
 import openstack.config
 from msgspec import Struct
 from openstack import exceptions as sdk
+from openstack.utils import supports_microversion
 
 from trunkline.clouds import images, network
 from trunkline.clouds.limiter import LimitedTransport, Limiter
 from trunkline.clouds.network import Address, Addresses, Network
 from trunkline.clouds.vendors import Profile, place_of, profile_of
 from trunkline.pool.model import ImageSpec, LabelSpec, Offer, ProviderSpec, Resources, Vendor
+
+warnings.filterwarnings("ignore", module=r"openstack\.")  # deprecations inside the SDK, on every call
 
 OWNER_KEY = "trunkline_owner"  # whose server it is
 NODE_KEY = "trunkline_node"  # which of our nodes it is
@@ -222,7 +227,7 @@ class Region:
         }
         if networks is not None:
             values["networks"] = [{"uuid": n} for n in networks]
-        elif self.has_network:
+        elif supports_microversion(self.conn.compute, "2.37"):
             values["networks"] = "auto"
         userdata = label.userdata or label.flavor.userdata or label.image.userdata
         if userdata:
@@ -280,11 +285,11 @@ class Region:
 
     def ensure_keypair(self, name: str, public_key: str) -> None:
         """Have a key pair of this name. One that is there already is left as it is: it may be somebody else's."""
-        if self.conn.compute.find_keypair(name, ignore_missing=True) is None:
-            try:
+        try:
+            self.conn.compute.get_keypair(name)
+        except sdk.NotFoundException:
+            with contextlib.suppress(sdk.ConflictException):  # another launcher was faster
                 self.conn.compute.create_keypair(name=name, public_key=public_key)
-            except sdk.ConflictException:
-                return
 
     def find_upload(self, file: images.ImageFile) -> str | None:
         for image in self.conn.image.images(name=file.cloud_name):

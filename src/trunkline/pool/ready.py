@@ -51,8 +51,8 @@ def _fill(board: Board, tenant: str, name: str, wanted: int) -> None:
 
 
 def _spare_count(board: Board, spec: ProviderSpec, name: str) -> int:
-    nodes = board.spare.get((spec.tenant, spec.canonical_name, name), ())
-    return sum(1 for node in nodes if node not in board.claimed)
+    """Those that a waiting request counts on too: they are replaced when it takes them."""
+    return len(board.spare.get((spec.tenant, spec.canonical_name, name), ()))
 
 
 def _is_usable(board: Board, spec: ProviderSpec, name: str) -> bool:
