@@ -8,6 +8,7 @@ import pytest
 from tests.web.sample import uuid
 from tests.web.serving import play
 from trunkline.web import WebSettings
+from trunkline.web.source import TenantInfo
 
 PAGES = [
     *("/", "/t/meadow/status", "/t/meadow/builds", "/t/meadow/pool", "/t/meadow/fleet", "/t/meadow/config"),
@@ -73,6 +74,16 @@ def test_a_page_that_does_not_exist_says_so():
     async def scene(site, source):
         for path in ("/t/nowhere/status", f"/t/meadow/build/{uuid(9999)}", "/t/meadow/fragment/nope"):
             assert (await site.get(path))[0] == 404, path
+
+    play(scene)
+
+
+def test_a_tenant_that_is_still_being_read_says_so_and_looks_again():
+    async def scene(site, source):
+        source.tenant_infos["new"] = TenantInfo("new", ready=False)
+        status, body, _ = await site.get("/t/new/status")
+        assert status == 422
+        assert 'http-equiv="refresh"' in body
 
     play(scene)
 

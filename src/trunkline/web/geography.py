@@ -21,7 +21,7 @@ class Panel(msgspec.Struct, frozen=True):
     east: float
     south: float
     north: float
-    step: float  # degrees between dots
+    step: float  # degrees of longitude between dots; rows are as far apart on the map as columns
     land: str
 
 
@@ -33,9 +33,11 @@ EUROPE = Panel(
     66,
     1.0,
     """
-3ff1ff 7fe3ff 3ffcfff fff1fff 1ffe1fff 1fff0fbf fff81bf 400e7e0bff f0003e0bff e0031c1fff 7003d01fff 7180183bfff
-f1c07ffffff f3f1fffffff 3e7fffffff 60ffffffff 3ffffffff 3fffffffff 1fffffffff fffffffff 7fffffff1 7ffc7ffe0
-38ff8f3ffc0 7ff8070ffc0 7ff801c7fc3 7fe03077cdf 7fc030238ff 7fc00021c7f 7f80018187f 81ff80001b 87ff800000
+3ff9ff 3fe1ff 7fe3ff ffe7ff 3ff8fff fff1fff 1ffe1fff 1ffe1fff 1fff1fff 1fff841f 1fff83ff e7e0fff 140043e03ff
+f0003e8bff f0031e1fff e003bc1fff 7003501fff 37801003fff 71c01b3ffff f1c07ffffff 73e1fffffff f3f3fffffff c7e3fffffff
+3e7fffffff 60ffffffff 1ffffffff fffffffff 3fffffffff 3fffffffff fffffffff fffffffff 7fffffff1 7ffeffff1 7ffc7ffe0
+7fce7ffe0 38ff8f3ffc0 7ff8071ffc0 7ff81787fc0 7ff803c7fc3 7fe010e7fdf 7fc03077cff 7fc030238ff 7fc0202187f
+7fc00021cff 7f800181c7f 7f00108087f c0ff80001b 3ff800000 8fff800201
 """,
 )
 NORTH_AMERICA = Panel(
@@ -44,10 +46,11 @@ NORTH_AMERICA = Panel(
     -64,
     22,
     54,
-    1.6,
+    1.4,
     """
-fffffff9ff fffffffdff 7ffffffffc 3fffffffff 3fffffffff 3fffffffff 3ffffffff0 3ffffffff0 3fffffffc0 1fffffff80
-fffffff80 fffffff00 3fffffe00 1fffffc00 17ffff800 bff90800 5fe00c00 fe00400 27e00000 3e00400
+3fffffffe7ff 3fffffffe7ff 3fffffffffff 3ffffffffffd ffffffffffe 7fffffffffe 7fffffffffe 7ffffffffff 7fffffffffb
+7ffffffffe0 7ffffffffe0 7ffffffffc0 7ffffffff80 7ffffffff00 3ffffffff00 3fffffffe00 1fffffffe00 1fffffffe00
+7ffffff800 3ffffff000 3fffffe000 17fffce000 17ffc03000 bff003000 dff001000 5ff001000 4ff000000 27f000000 3f005800
 """,
 )
 WORLD = Panel(
@@ -58,12 +61,12 @@ WORLD = Panel(
     76,
     4.0,
     """
-e3e07fc000000ff0000 3f3f97c3f800e00fffffe0 33ffffce3c203ffffffffff 3ffff0818007fffffffffe 107ff0e000067ffffffc10
-3ffdf80067fffffffc20 1ffff8003ffffffffc00 fffe0001ffffffff800 fff800073c7fffff200 fff0000603fffffa000
-7ff00007c0fffff8000 3fe0000ffffffff8000 e00001ffff7fff8000 600001fff7cffe0000 780001ffff871c0000 c0001fffe021c4000
-e001ffff02040000 f800effe00080000 1fc0007fc00090000 1ff0007f800090c00 1ffc003f800000700 1ffc003f800000000
-ff8003f800001a00 7f8003f200003f00 7f8003f20000ff80 7e0001e00001ff80 7c0001e00000ff80 7c00008000008780
-7000000000000300 6000000000000000 c000000000000000 c000000000000000 4000000000000000
+e3e07fc000000ff0200 1e2f97c3f800e00fffffe0 33ffffce3c003ffffffffff 3ffff0c38007fffffffffe 187ff0e000067ffffffc10
+3ffdf00067fffffffc20 1ffff8003ffffffffe00 fffe0003ffffffffc00 fffc00073c7fffff200 fff000060bfffffa000
+7ff00007c0fffff8400 3fe00007effffff8000 1e20000fffeffff8000 e00001ffffcfff0000 680001fff7c73c0000 1c0001fffb061c0000
+40001fffc02040000 f000ffff00000000 fc0007fe00198000 1fe0007fc000b8000 1ff8003f8000d0600 1ffc003f800000300
+ffc003f800000000 ff8003f900003a00 7f8003f200007f00 7f0001f20001ff80 7e0001e00001ff80 7c0001e00000ff80
+7800000000008780 7000000000000000 6000000000000000 c000000000000000 c000000000000000 4000000000000000
 """,
 )
 
@@ -126,18 +129,19 @@ def _drawing(panel: Panel, places: list[tuple[str, float, float]]) -> Drawing:
         name=panel.name,
         width=_WIDTH,
         height=round(height, 1),
-        dot=round(panel.step * across * 0.58, 2),
-        land=_land_path(panel, across, down),
+        dot=round(panel.step * across * 0.55, 2),
+        land=_land_path(panel, across, height),
         marks=tuple(_labelled(points)),
     )
 
 
-def _land_path(panel: Panel, across: float, down: float) -> str:
+def _land_path(panel: Panel, across: float, height: float) -> str:
     columns = round((panel.east - panel.west) / panel.step)
+    rows = panel.land.split()
     parts: list[str] = []
-    for row, digits in enumerate(panel.land.split()):
+    for row, digits in enumerate(rows):
         bits = int(digits, 16)
-        y = (row + 0.5) * panel.step * down
+        y = (row + 0.5) * height / len(rows)
         parts += [
             f"M{(column + 0.5) * panel.step * across:.1f} {y:.1f}h0"
             for column in range(columns)

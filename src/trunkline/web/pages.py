@@ -87,7 +87,9 @@ def _page(page: Page) -> Callable[[web.Request], Awaitable[web.Response]]:
                     refused = stop.answer.status == 403
                     return render(request, "sign_in.html", status=stop.answer.status, tenant=name, refused=refused)
                 case 404 | 422:
-                    return render(request, "missing.html", status=stop.answer.status, tenant=None, name=name)
+                    starting = stop.answer.status == 422
+                    code = stop.answer.status
+                    return render(request, "missing.html", status=code, tenant=None, name=name, starting=starting)
             raise
 
     return guarded
