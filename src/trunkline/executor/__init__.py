@@ -15,6 +15,7 @@ from trunkline.executor.build import run_build
 from trunkline.executor.checkout import choose_ref, src_dir
 from trunkline.executor.finger import serve_console
 from trunkline.executor.jobdir import clean_leftovers
+from trunkline.executor.logs import keep_logs
 from trunkline.executor.play import site_paths
 from trunkline.executor.request import (
     ArtifactInfo,
@@ -59,6 +60,7 @@ __all__ = [
     "Workspaces",
     "choose_ref",
     "clean_leftovers",
+    "keep_logs",
     "run_build",
     "serve_console",
     "site_paths",

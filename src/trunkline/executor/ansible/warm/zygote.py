@@ -11,6 +11,7 @@ import array
 import gc
 import json
 import os
+import resource
 import signal
 import socket
 import sys
@@ -62,7 +63,9 @@ def become_playbook(order, descriptors):
     os.close(output)
     os.close(document)
     status = reap_until(child)
-    os.write(messages, ansible_run.frame({"type": "end", "status": status}))
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    cpu_s = sum(part.ru_utime + part.ru_stime for part in used)
+    os.write(messages, ansible_run.frame({"type": "end", "status": status, "cpu_s": cpu_s}))
     return 0
 
 
