@@ -143,11 +143,18 @@ def _votes(text: str, standing: dict[str, int], labels: list[str]) -> tuple[Vote
 
 
 def _words(message: Json, patchset: int, comments: Json) -> tuple[str, tuple[str, ...]]:
-    """The comment as the stream shows it: a patch-set-level comment takes the place of message and votes."""
+    """The comment as the stream shows it: a patch-set-level comment takes the place of message and votes.
+
+    Gerrit finds a comment's message by author and second: of two in one second it may name the wrong one. So only
+    messages that speak of comments have any, and theirs are also those of their author in their second.
+    """
+    if not _HAS_COMMENTS.search(message["message"]):
+        return message["message"], ()
     on_patchset = tuple(
         entry["message"]
         for entry in comments.get("/PATCHSET_LEVEL", ())
         if entry.get("change_message_id") == message["id"]
+        or (entry.get("updated") == message["date"] and account(entry.get("author")) == account(message.get("author")))
     )
     if on_patchset:
         return f"Patch Set {patchset}:\n\n" + "\n\n".join(on_patchset), on_patchset
