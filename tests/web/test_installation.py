@@ -5,12 +5,28 @@ import importlib.util
 import json
 import re
 
+import msgspec
 import pytest
 
 from tests.shared import SHARED, needs_shared
 from tests.web.installation import BASE, history, installation, under_way
 from tests.web.serving import AUTH, SECTION, admin, serving, token
-from trunkline.store import Database, configuration, events
+from trunkline.fleet import AppState
+from trunkline.fleet.model import (
+    Application,
+    Condition,
+    Deploy,
+    Dns,
+    Health,
+    Instance,
+    InstanceId,
+    InstanceState,
+    Rollout,
+    RolloutState,
+    Status,
+)
+from trunkline.services.fleet_endpoints import document
+from trunkline.store import Database, configuration, events, fleet
 from trunkline.web import Authenticators, WebSettings
 
 T = "/api/tenant/meadow"
@@ -217,6 +233,52 @@ def test_every_page_renders_from_the_store(postgres_uri, tmp_path):
             assert status == 200, page
         assert "Triggered by GerritChange" in body
         assert "is at the head of queue meadow in gate" in re.sub(r"\s+", " ", body)
+
+    on_store(postgres_uri, tmp_path, scene)
+
+
+def test_an_application_is_shown_with_its_instances_and_where_they_are(postgres_uri, tmp_path):
+    place = {"label": "debian", "cloud": "lumen", "region": "London1", "provider": "lumen", "vendor": "lumen"}
+    place |= {"jurisdiction": "GB", "country": "GB", "city": "London", "created": 1.0, "state_since": 1.0}
+
+    def instance(number, health):
+        return Instance(
+            InstanceId(f"shop-{number}"),
+            InstanceState.RUNNING,
+            address=f"127.64.0.{number}",
+            commit="c" * 40,
+            health=health,
+            published=health is Health.HEALTHY,
+            **place,
+        )
+
+    async def scene(site, db, source):
+        shop = Application("shop", "debian", 2, Deploy("deploy-shop", "shop"), dns=Dns("example.com", "shop"))
+        bare = AppState("meadow", shop, project="127.0.0.1/site/p1", branch="master", target="c" * 40)
+        instances = (instance(1, Health.HEALTHY), instance(2, Health.UNHEALTHY))
+        rollout = Rollout("c" * 40, RolloutState.RUNNING, 1.0)
+        state = msgspec.structs.replace(bare, instances=instances, rollout=rollout)
+        status = Status(Condition.ROLLING, ("1 of 2 instances is healthy",), serving=1, wanted=2)
+        async with db.transaction() as conn:
+            await conn.execute(
+                "insert into regions (cloud, region, provider, lat, lon) values ('lumen', 'London1', 'lumen', 51.5, 0)"
+            )
+            await fleet.add(conn, bare, "trunkline.yaml:1")
+            await fleet.save(conn, await fleet.load(conn, "meadow", "shop"), state, status)
+            await fleet.publish(conn, "meadow", "shop", document(state))
+        _, (app,), _ = await site.get(f"{T}/applications")
+        assert (app["wanted"], app["healthy"], app["state"]) == (2, 1, "rolling")
+        assert app["reason"] == "1 of 2 instances is healthy"
+        assert [one["state"] for one in app["instances"]] == ["healthy", "unhealthy"]
+        assert app["instances"][0]["lat"] == 51.5
+        assert app["endpoints"][0] == {"name": "shop.example.com", "ttl": 30}
+        assert app["endpoints"][1]["address"].startswith("127.64.0.1:")
+        assert app["rollout"]["text"] == "cccccccccc on 1 of 2 instances"
+        _, published, _ = await site.get(f"{T}/application/shop/endpoints")
+        assert [one["id"] for one in published["instances"]] == ["shop-1"]
+        _, body, _ = await site.get("/t/meadow/fleet")
+        assert "1 of 2 healthy" in body
+        assert "London" in body
 
     on_store(postgres_uri, tmp_path, scene)
 

@@ -213,7 +213,7 @@ def application_json(row: Row) -> Json:
         "commit": body.get("target"),
         "placement": spec.get("placement") or {},
         "instances": instances,
-        "endpoints": endpoint_list(document, spec),
+        "endpoints": endpoint_list(document),
         "rollout": _rollout(rollout, instances) if rollout and rollout.get("state") == "running" else None,
     }
 
@@ -236,13 +236,15 @@ def _instance(body: Row) -> Json:
     }
 
 
-def endpoint_list(document: Row, spec: Row) -> list[Json]:
-    found = document.get("endpoints") or ()
-    out = [dict(endpoint) for endpoint in found if isinstance(endpoint, Mapping)]
-    dns = spec.get("dns")
-    if dns:
-        name = dns["zone"] if dns.get("name") in (None, "", "@") else f"{dns['name']}.{dns['zone']}"
-        out.insert(0, {"name": name, "ttl": dns.get("ttl_s", 30)})
+def endpoint_list(document: Row) -> list[Json]:
+    """Where clients find it: the name, then each published address."""
+    out: list[Json] = []
+    if dns := document.get("dns"):
+        out.append({"name": dns["name"], "ttl": dns["ttl"]})
+    out += [
+        {"address": f"{instance['address']}:{instance['port']}", "region": instance["region"], "city": instance["city"]}
+        for instance in document.get("instances") or ()
+    ]
     return out
 
 

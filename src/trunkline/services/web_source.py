@@ -38,7 +38,7 @@ TENANT_FILE_FRESH_S = 5.0
 MOST_STATES = 512
 # Which part of the page a hint of the store concerns.
 TOPICS: Mapping[str, tuple[str, ...]] = {
-    "status": ("queues", "builds"),
+    "status": ("queues", "builds", "fleet"),
     "build": ("builds",),
     "pool": ("pool",),
     "region": ("pool",),

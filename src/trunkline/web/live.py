@@ -16,7 +16,7 @@ from trunkline.web.answers import CORS, check_query
 from trunkline.web.context import context
 
 TOPICS = ("queues", "builds", "pool", "fleet", "config")
-GATHER_S = 0.25  # hints of this time go out as one
+GATHER_S = 0.4  # hints of this time go out as one
 KEEP_ALIVE_S = 15.0
 
 
