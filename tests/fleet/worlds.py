@@ -204,8 +204,8 @@ class World:
         match event:
             case fleet.NodeReady(request=request):
                 instance = next((i for i in self.state.instances if i.request == request), None)
-                if instance is None:
-                    return False
+                if instance is None or instance.state is not InstanceState.REQUESTED:
+                    return False  # the request was withdrawn before its server was there
                 if instance.provider in self.dead:
                     self.due.append((self.now + self.boot_s, event))
                     return False
