@@ -8,6 +8,7 @@ from tests.gate.play import (
     change,
     closes,
     dequeued,
+    ended,
     enqueued,
     failed,
     failing,
@@ -30,6 +31,7 @@ from trunkline.gate.events import (
     ChangeMergedElsewhere,
     DequeueReason,
     RequirementsLost,
+    RetryReason,
     Supersede,
 )
 from trunkline.gate.model import Landing, RefKey
@@ -85,6 +87,13 @@ def test_an_early_failure_resets_those_behind_at_once_and_the_build_goes_on():
     play = stack() >> failing("A")
     play << builds("test: A", "test: B", "test: B C") << reports()
     play >> passed("A") << reports("failure: A") << queue_is("B", "C")
+
+
+def test_what_fails_no_longer_starts_over_as_others_may_have_landed_meanwhile():
+    play = Play(gate(), job("test"), job("slow")) >> enqueued(A) >> enqueued(B)
+    play >> failing("A") >> passed("B") >> passed("B", "slow") >> landed("B")
+    play >> passed("A", "slow") >> ended("A", None, retry_reason=RetryReason.EXECUTOR_LOST)
+    play << builds("test: A", "slow: A") << reports()
 
 
 def test_those_behind_hear_nothing_of_a_reset():

@@ -61,9 +61,13 @@ def attend(desk: Desk, item_id: ItemId) -> None:
     if now_failing == item.failing:
         return
     news = bool(now_failing) != bool(item.failing)
-    desk.put(replace(item, failing=now_failing))
+    item = replace(item, failing=now_failing)
+    desk.put(item)
     if news and desk.speculates:
-        desk.disturb(desk.position(item_id) + (1 if now_failing else 0))
+        desk.disturb(desk.position(item_id))
+        if not now_failing:
+            # While it failed it was in nobody's future, and others may have landed that are not in its own.
+            withdraw(desk, item)
         if now_failing and desk.set_holding(item_id, False):
             touch_waiting_behind(desk, desk.position(item_id))
 

@@ -235,6 +235,8 @@ class GateWorld:
         if effect is None:
             return
         if self.random.random() < self.workload.p_lost:
+            if self.random.random() < 0.3:
+                self._post(BuildFailing(build), after=after * 0.5)
             self._lose(build, after)
             return
         if self.random.random() < self.workload.p_retry and build not in self._resumed:
