@@ -54,6 +54,20 @@ def test_a_job_has_a_state_and_a_share_done(said, state, done):
     assert (shown.state, shown.done) == (state, done)
 
 
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        ("dependencies: a, b", "after a, b"),
+        ("nodeset request: 12", "waits for servers"),
+        ("executor", "waits for an executor"),
+        ("semaphores: lab", "waits for lab"),
+        (None, None),
+    ],
+)
+def test_waiting_is_said_in_words(status, words):
+    assert job_view(job("unit", NOW, waiting_status=status), NOW).waiting_for == words
+
+
 def test_refs_are_called_what_people_call_them():
     assert ref_label({"id": "12,3", "ref": "refs/changes/12/12/3"}) == "12,3"
     assert ref_label({"id": "abcdef" * 6, "ref": "refs/heads/stable/1"}) == "stable/1"

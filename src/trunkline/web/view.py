@@ -241,12 +241,29 @@ def job_view(job: Json, now: float) -> JobView:
         uuid=job.get("uuid"),
         voting=job.get("voting", True),
         tries=job.get("tries") or 1,
-        waiting_for=job.get("waiting_status") if state == "waiting" else None,
+        waiting_for=_waiting_words(job.get("waiting_status")) if state == "waiting" else None,
         started=start,
         elapsed_s=elapsed,
         estimate_s=estimate or None,
         done=done,
     )
+
+
+def _waiting_words(status: str | None) -> str | None:
+    """The status's own words, for people."""
+    kind, _, rest = (status or "").partition(": ")
+    match kind:
+        case "":
+            return None
+        case "dependencies":
+            return f"after {rest}"
+        case "node request" | "nodeset request":
+            return "waits for servers"
+        case "executor":
+            return "waits for an executor"
+        case "semaphores" | "requirements":
+            return f"waits for {rest}"
+    return f"waits for {status}"
 
 
 def _job_state(job: Json) -> str:
