@@ -68,7 +68,7 @@ def _(s: Any) -> None:
 @row("A02", "wrong password")
 def _(s: Any) -> None:
     # openstacksdk gives SDKException or HttpException with the keystone's 401, by version.
-    with pytest.raises((exceptions.SDKException, Exception), match="401|requires authentication"):
+    with pytest.raises((exceptions.SDKException, Exception), match=r"401|requires authentication"):
         s.emulator.connect("plain", "RegionOne", password="wrong", auth={"password": "wrong"}).authorize()
 
 
