@@ -7,8 +7,11 @@ from typing import Any, Protocol
 
 from trunkline.config.definitions import Definition, JobDef, NodesetDef, PipelineDef, ProjectDef, ProviderObject
 from trunkline.config.errors import ConfigError, Refused, did_you_mean
+from trunkline.config.fragment import check_shape
 from trunkline.config.index import Key
 from trunkline.config.nodesets import alternatives_of
+from trunkline.config.provider_schema import DRIVERS
+from trunkline.config.read_job import Located
 from trunkline.config.tenant_model import ConnectionSpec, ProjectSpec, TenantSpec
 
 
@@ -266,6 +269,35 @@ def _check_provider_object(names: Names, definition: ProviderObject) -> ConfigEr
         mend = did_you_mean(connection, names.connections)
         short = f'The connection "{connection}" is not configured'
         return definition.place.error(short, path=("connection",), name="Unknown Connection", mend=mend)
+    return _check_driver(names, definition)
+
+
+def _check_driver(names: Names, definition: ProviderObject) -> ConfigError | None:
+    """The attributes of a section or provider fit the driver of the connection that its chain names."""
+    if definition.kind not in ("section", "provider") or names.connections is None:
+        return None
+    step, seen = definition, {definition.name}
+    while step.body.get("connection") is None:
+        above = step.body.get("section") if step.kind == "provider" else step.body.get("parent")
+        found = names.kept("section", above) if above else ()
+        if not found:
+            return None
+        step = found[0]
+        if step.name in seen and step.kind == "section" and step is not definition:
+            return definition.place.error(
+                f'The sections above "{definition.name}" go round in a circle', path=("parent",)
+            )
+        seen.add(step.name)
+    shape = DRIVERS.get(
+        names.connections[step.body["connection"]].driver if step.body["connection"] in names.connections else ""
+    )
+    if shape is None:
+        return None
+    try:
+        check_shape(definition.kind, definition.body, definition.place, shape)
+    except Refused as problem:
+        path = problem.path if isinstance(problem, Located) else ()
+        return definition.place.error(problem.short, path=path, mend=problem.mend)
     return None
 
 
