@@ -161,6 +161,21 @@ def test_a_commit_whose_deploy_fails_twice_is_given_up():
     assert len(it.serving()) == 4
 
 
+def test_a_build_lost_with_its_executor_is_done_again_and_counts_against_nobody():
+    it = running()
+    it.land("c2")
+    it.tick()
+    for _ in range(3):
+        it.until(lambda: any(i.state is InstanceState.DEPLOYING for i in it.live()))
+        it.tick()
+        (build,) = {i.build for i in it.live() if i.state is InstanceState.DEPLOYING}
+        it.inbox.append(fleet.BuildCompleted(build, "RETRY"))
+        it.tick()
+    it.settle()
+    assert it.state.good == "c2"
+    assert len(it.serving()) == 4
+
+
 def test_a_newer_commit_overtakes_a_rollout_that_is_under_way():
     it = running()
     it.land("c2")

@@ -19,6 +19,8 @@ from .plan import advance, status
 
 PASSES_AT_MOST = 20
 LANDED_KEPT = 100
+LOST_BUILD = "RETRY"
+"""The result of a build that ended with its executor: it says nothing about the commit, and is done again."""
 
 
 def step(state: AppState, events: Sequence[Event], seen: Seen, now: float) -> tuple[AppState, Plan]:
@@ -112,13 +114,18 @@ def _build_completed(state: AppState, event: BuildCompleted, now: float) -> AppS
         return state
     if event.result == "SUCCESS":
         return _each(state, built.__contains__, lambda i: _deployed(i, now))
-    rollout = state.rollout
-    if rollout is not None and rollout.state is RolloutState.RUNNING and built[0].deploying == rollout.commit:
+    rollout, counts = state.rollout, event.result != LOST_BUILD
+    if (
+        counts
+        and rollout is not None
+        and rollout.state is RolloutState.RUNNING
+        and built[0].deploying == rollout.commit
+    ):
         state = replace(state, rollout=replace(rollout, failures=rollout.failures + 1))
     if any(i.published for i in built):
         state = replace(state, generation=state.generation + 1)
     reason = f"its deploy ended with {event.result}"
-    return _each(state, built.__contains__, lambda i: _undeployed(i, now, reason))
+    return _each(state, built.__contains__, lambda i: _undeployed(i, now, reason, counts))
 
 
 def _deployed(instance: Instance, now: float) -> Instance:
@@ -133,7 +140,7 @@ def _deployed(instance: Instance, now: float) -> Instance:
     )
 
 
-def _undeployed(instance: Instance, now: float, reason: str) -> Instance:
+def _undeployed(instance: Instance, now: float, reason: str, counts: bool) -> Instance:
     """After a failed deploy nobody knows what runs there: it starts over as a fresh server."""
     return replace(
         moved(instance, InstanceState.READY, now, reason),
@@ -143,7 +150,7 @@ def _undeployed(instance: Instance, now: float, reason: str) -> Instance:
         health=Health.UNKNOWN,
         health_since=now,
         published=False,
-        failures=instance.failures + 1,
+        failures=instance.failures + counts,
     )
 
 
