@@ -2,14 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
+from trunkline.sim.main import configure, run
 
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("arguments", nargs=argparse.REMAINDER)
-
-
-def run(args: argparse.Namespace) -> int:
-    from trunkline.sim import main
-
-    return int(main(args.arguments) or 0)
+__all__ = ["configure", "run"]

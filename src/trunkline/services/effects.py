@@ -47,7 +47,7 @@ class Effects:
             case e.BuildsetCreated():
                 await self._buildset(conn, queue, effect)
             case e.BuildsetClosed():
-                await builds.close_buildset(conn, effect.future, effect.result, effect.message)
+                await self._close(conn, queue, effect)
             case e.RequestNodes():
                 await requests.create(
                     conn,
@@ -68,7 +68,7 @@ class Effects:
             case e.CancelNodes():
                 await requests.cancel(conn, effect.request)
             case e.ReturnNodes():
-                await requests.return_nodes(conn, effect.request)
+                await self._return_nodes(conn, effect)
             case e.AcquireSemaphores():
                 await self._acquire(conn, queue, effect)
             case e.ReleaseSemaphores():
@@ -129,7 +129,6 @@ class Effects:
         )
 
     async def _buildset(self, conn: Connection, queue: Queue, effect: e.BuildsetCreated) -> None:
-        item = queue.items.get(effect.item)
         await builds.create_buildset(
             conn,
             uuid=effect.future,
@@ -138,10 +137,26 @@ class Effects:
             owner=f"queue:{queue.id}",
             item=effect.item,
             event_id=effect.event_id,
-            event_at=item.enqueued_at if item else None,
+            event_at=effect.enqueued_at or None,
             refs=[await self.ref_id(conn, change) for change in effect.changes],
             triggered_by=_triggered_by(effect.changes[0], self.names(effect.changes)),
         )
+
+    async def _close(self, conn: Connection, queue: Queue, effect: e.BuildsetClosed) -> None:
+        """An item that had no jobs leaves no buildset, unless the pipeline says something about such items."""
+        if effect.result == "NO_JOBS":
+            loaded = await self.layouts.get(conn, queue.settings.tenant)
+            pipeline = loaded.layout.pipelines.get(queue.settings.pipeline) if loaded else None
+            if pipeline is None or not pipeline.reporters_for("no-jobs"):
+                await builds.forget_buildset(conn, effect.future)
+                return
+        await builds.close_buildset(conn, effect.future, effect.result, effect.message)
+
+    async def _return_nodes(self, conn: Connection, effect: e.ReturnNodes) -> None:
+        """Give nodes back; those of a build that is being stopped go when its executor has let go of them."""
+        row = await builds.get(conn, effect.build) if effect.build else None
+        if row is None or row["state"] == "complete":
+            await requests.return_nodes(conn, effect.request)
 
     async def _acquire(self, conn: Connection, queue: Queue, effect: e.AcquireSemaphores) -> None:
         tenant = queue.settings.tenant
@@ -172,9 +187,7 @@ class Effects:
 
     async def _record(self, conn: Connection, queue: Queue, effect: e.RecordBuild) -> None:
         if not effect.executed:
-            item = queue.items.get(effect.item)
-            change = next((c for c in item.changes if c.key == effect.change), item.changes[0]) if item else None
-            if change is None:
+            if effect.of is None:
                 return
             await builds.create(
                 conn,
@@ -184,7 +197,7 @@ class Effects:
                 tenant=queue.settings.tenant,
                 pipeline=queue.settings.pipeline,
                 job=effect.name,
-                ref=await self.ref_id(conn, change),
+                ref=await self.ref_id(conn, effect.of),
                 voting=effect.voting,
                 nodeset="",
                 attempt=effect.attempt,

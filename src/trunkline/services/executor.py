@@ -36,7 +36,7 @@ from trunkline.services.process import Process
 from trunkline.services.settings import Settings
 from trunkline.services.sources import Sources
 from trunkline.services.workspaces import StoreWorkspaces
-from trunkline.store import Connection, builds, events, listen, nodes, tasks
+from trunkline.store import Connection, builds, events, listen, nodes, requests, tasks
 
 log = structlog.get_logger()
 
@@ -154,6 +154,8 @@ class Executing:
         node_ids = [node["uuid"] for node in (row["request"] or {}).get("nodes", ()) if node.get("uuid")]
         if node_ids and row["owner"].startswith("queue:"):  # the fleet keeps its servers
             await nodes.mark(conn, node_ids, "used")
+            if asked_for := (row["request"] or {}).get("node_request"):
+                await requests.return_nodes(conn, asked_for)
         if not written:
             return
         event = BuildCompleted(

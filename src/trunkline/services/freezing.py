@@ -27,7 +27,7 @@ class Freezing:
     def __init__(self, db: Database, layouts: Layouts) -> None:
         self.db, self.layouts = db, layouts
 
-    async def future(self, future_id: str) -> None:
+    async def future(self, future_id: str, round_: int | None = None) -> None:
         """Freeze a merged future and tell its queue, by way of the merger if tips of more projects are needed."""
         async with self.db.transaction() as conn:
             row = await futures.get(conn, future_id)
@@ -42,21 +42,22 @@ class Freezing:
         if row["config"]:
             errors = await asyncio.to_thread(layout.new_errors, before, touched)
         if errors:
-            await self._refuse(row, errors)
+            await self._refuse(row, errors, round_)
             return
         frozen = await asyncio.to_thread(_freeze, layout, before, row, changes)
         if frozen.error is not None:
-            await self._refuse(row, (frozen.error,))
+            await self._refuse(row, (frozen.error,), round_)
             return
-        await self._accept(row, loaded, layout, frozen)
+        await self._accept(row, loaded, layout, frozen, round_)
 
-    async def _refuse(self, row: Row, errors: Sequence[ConfigError]) -> None:
+    async def _refuse(self, row: Row, errors: Sequence[ConfigError], round_: int | None) -> None:
         async with self.db.transaction() as conn:
             await futures.update(conn, row["id"], errors=[msgspec.to_builtins(error) for error in errors])
-            event = GraphRefused(ItemId(row["item"]), FutureId(row["id"]), tuple(error.message for error in errors))
+            messages = tuple(error.message for error in errors)
+            event = GraphRefused(ItemId(row["item"]), FutureId(row["id"]), messages, round_)
             await events.post(conn, f"queue:{row['queue_id']}", event)
 
-    async def _accept(self, row: Row, loaded: Loaded, layout: Layout, frozen: FrozenGraph) -> None:
+    async def _accept(self, row: Row, loaded: Loaded, layout: Layout, frozen: FrozenGraph, round_: int | None) -> None:
         graph = job_graph(frozen)
         needed = {name: value for name, value in projects_needed(frozen.jobs).items() if name not in row["repo_state"]}
         known = {p.canonical_name for p in loaded.spec.projects}
@@ -72,9 +73,11 @@ class Freezing:
                 debug=list(frozen.debug) if frozen.wants_debug else [],
             )
             if missing:
-                await tasks.defer(conn, "merge.states", queue=tasks.MERGER, future=row["id"], projects=missing)
+                await tasks.defer(
+                    conn, "merge.states", queue=tasks.MERGER, future=row["id"], projects=missing, round=round_
+                )
             else:
-                event = GraphFrozen(ItemId(row["item"]), FutureId(row["id"]), graph)
+                event = GraphFrozen(ItemId(row["item"]), FutureId(row["id"]), graph, round_)
                 await events.post(conn, f"queue:{row['queue_id']}", event)
 
 

@@ -37,8 +37,8 @@ async def main(process: Process) -> None:
         await merging.future(future)
 
     @app.task(name="merge.states", queue=tasks.MERGER)
-    async def states(future: str, projects: list[dict[str, str]]) -> None:
-        await merging.states(future, projects)
+    async def states(future: str, projects: list[dict[str, str]], round: int | None = None) -> None:
+        await merging.states(future, projects, round)
 
     try:
         await process.work(app, [tasks.MERGER], CONCURRENCY)

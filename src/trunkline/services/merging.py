@@ -70,7 +70,7 @@ class Merging:
                     return
                 await asyncio.sleep(PAUSE_S * attempt)
 
-    async def states(self, future_id: str, projects: Sequence[Mapping[str, str]]) -> None:
+    async def states(self, future_id: str, projects: Sequence[Mapping[str, str]], round_: int | None = None) -> None:
         """Add the tips of further projects to a future, then tell its queue that its jobs are frozen."""
         async with self.db.transaction() as conn:
             row = await futures.get(conn, future_id)
@@ -90,7 +90,7 @@ class Merging:
         async with self.db.transaction() as conn:
             await futures.update(conn, future_id, repo_state=state)
             graph = msgspec.convert(row["graph"], JobGraph)
-            event = GraphFrozen(ItemId(row["item"]), FutureId(future_id), graph)
+            event = GraphFrozen(ItemId(row["item"]), FutureId(future_id), graph, round_)
             await events.post(conn, f"queue:{row['queue_id']}", event)
 
     async def _merge(self, row: Row) -> None:

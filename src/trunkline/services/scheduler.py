@@ -54,8 +54,8 @@ async def main(process: Process) -> None:
         await routing.route(owner)
 
     @app.task(name="freeze.future", queue=tasks.SCHEDULER, retry=3)
-    async def freeze(future: str) -> None:
-        await freezing.future(future)
+    async def freeze(future: str, round: int | None = None) -> None:
+        await freezing.future(future, round)
 
     @app.task(name="report.send", queue=tasks.REPORTER, retry=3)
     async def send(tenant: str, pipeline: str, owner: str, report: dict[str, Any]) -> None:

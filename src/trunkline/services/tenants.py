@@ -110,4 +110,4 @@ def provider_objects(layout: Layout) -> Mapping[str, list[dict[str, Any]]]:
 
 
 def _body(definition: Any) -> dict[str, Any]:
-    return {**definition.body, "_project": definition.canonical_name}
+    return {**definition.body, "name": definition.name, "_project": definition.source.canonical_name}

@@ -96,6 +96,10 @@ async def close_buildset(conn: Connection, uuid: str, result: str, message: str)
     )
 
 
+async def forget_buildset(conn: Connection, uuid: str) -> None:
+    await conn.execute("delete from buildsets where uuid = %s", (uuid,))
+
+
 async def set_buildset_message(conn: Connection, uuid: str, message: str) -> None:
     await conn.execute("update buildsets set message = %s where uuid = %s", (message, uuid))
 

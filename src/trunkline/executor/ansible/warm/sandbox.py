@@ -9,6 +9,7 @@ Linux only. No imports beyond the standard library: this runs before Ansible doe
 import ctypes
 import fcntl
 import os
+import stat
 import resource
 import socket
 import struct
@@ -90,7 +91,7 @@ def raise_walls(walls):
     tmpfs(walls["job_dir"], walls["tmp_mib"])
     os.mkdir(build, 0o700)
     for place, writable, descriptor in held:
-        os.makedirs(place, exist_ok=True)
+        _make_place(place, descriptor)
         bind(f"/proc/self/fd/{descriptor}", place, writable)
         os.close(descriptor)
     tmpfs(os.path.join(build, "work", "tmp"), walls["tmp_mib"])
@@ -107,6 +108,16 @@ def raise_walls(walls):
         bind(walls["ssh_config"], "/etc/ssh/ssh_config", False)
     if walls["secrets"] is not None:
         _place_secrets(walls["group_vars"], walls["secrets"])
+
+
+def _make_place(place, descriptor):
+    """Something to bind on: a directory, or an empty file where a file is bound."""
+    if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+        os.makedirs(place, exist_ok=True)
+        return
+    os.makedirs(os.path.dirname(place), exist_ok=True)
+    with open(place, "a"):
+        pass
 
 
 def _own_proc():
