@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 import subprocess
 import sys
@@ -145,5 +146,5 @@ def _bubblewrap() -> list[str]:
 
 def _environment() -> dict[str, str]:
     """Nothing of ours reaches the servers, but where our modules are."""
-    package_root = str(Path(__file__).resolve().parents[3])
-    return {"PATH": "/usr/bin:/bin", "PYTHONPATH": package_root, "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
+    path = os.pathsep.join(entry for entry in sys.path if entry)
+    return {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "PYTHONPATH": path, "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
