@@ -61,11 +61,14 @@ def test_a_broken_tip_is_said_on_top_of_the_page():
 def test_what_people_write_never_becomes_markup():
     async def scene(site, source):
         evil = "<script>alert(1)</script>"
-        source.build_list[2] |= {"job_name": evil, "error_detail": evil}
+        link = {"name": "report", "url": "JavaScript:alert(1)"}
+        source.build_list[2] |= {"job_name": evil, "error_detail": evil, "artifacts": [link], "log_url": link["url"]}
         source.application_list[0]["reason"] = evil
         source.region_list[2]["reason"] = evil
         for path in PAGES:
-            assert evil not in (await site.get(path))[1], path
+            body = (await site.get(path))[1]
+            assert evil not in body, path
+            assert 'href="javascript:' not in body.lower(), path
 
     play(scene)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.web.sample import gate_items, job, queue, sample_status, uuid
+from tests.web.sample import gate_items, item, job, queue, ref, sample_status, uuid
 from trunkline.web import geography, wording
 from trunkline.web.view import counts_of, job_view, pipelines_of, queue_view, ref_label
 
@@ -22,6 +22,14 @@ def test_a_future_is_the_chain_of_items_ahead_without_those_that_fail():
     assert [item.state for item in items] == ["running", "failing", "running", "running", "outside"]
 
 
+def test_a_long_queue_is_shown_from_its_head_and_counted_whole():
+    long = [item(n, [ref(n, "meadow/api")], [], NOW, item_ahead=uuid(n - 1) if n > 1 else None) for n in range(1, 400)]
+    shown = queue_view(queue("meadow", [long]), NOW)
+    assert (len(shown.items), shown.hidden, shown.live) == (60, 339, 399)
+    (last,) = queue_view(queue("meadow", [long]), NOW, only=frozenset({uuid(399)})).items
+    assert len(last.future) == 398
+
+
 def test_a_circle_in_what_is_ahead_ends():
     runs = gate_items(NOW)
     runs[0][0]["item_ahead"] = uuid(3)
@@ -31,7 +39,7 @@ def test_a_circle_in_what_is_ahead_ends():
 def test_pipelines_with_work_come_first_and_are_counted():
     pipelines = pipelines_of(sample_status(NOW), NOW)
     assert [pipeline.name for pipeline in pipelines] == ["check", "gate", "post", "deploy"]
-    counts = counts_of(pipelines)
+    counts = counts_of(sample_status(NOW))
     assert (counts.changes, counts.running, counts.failing) == (7, 6, 1)
 
 

@@ -33,7 +33,7 @@ async def counts(request: web.Request, tenant: str, key: str) -> Json:
     )
     by_state = _sum_nodes(regions)
     return {
-        "counts": view.counts_of(view.pipelines_of(kept.status, time.time())),
+        "counts": view.counts_of(kept.status),
         "nodes_in_use": by_state.get("in-use", 0),
         "nodes_all": sum(by_state.values()),
         "regions_healthy": sum(1 for region in regions if region["state"] == "healthy"),
@@ -152,13 +152,12 @@ async def change(request: web.Request, tenant: str, key: str) -> Json:
         source.buildsets(tenant, BuildQuery(**wanted, limit=30)),
     )
     now = time.time()
-    held = {item["id"] for item in items_of(kept.status, key)}
+    held = frozenset(item["id"] for item in items_of(kept.status, key))
     places = [
         (pipeline, queue, item)
-        for pipeline in view.pipelines_of(kept.status, now)
+        for pipeline in view.pipelines_of(kept.status, now, held)
         for queue in pipeline.queues
         for item in queue.items
-        if item.id in held
     ]
     return {"ref_id": key, "places": places, "reasons": reasons, "history": history}
 

@@ -5,6 +5,7 @@ Pure: the answer of the status route in, what a template needs out. A template d
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 import msgspec
@@ -22,6 +23,7 @@ _WORDS = {
     "doomed": "failing",
     "waiting": "waiting",
 }
+MOST_SHOWN = 60  # items of a queue; a page is for looking at
 ALMOST = 0.97  # a bar never claims to be full while its job runs
 
 
@@ -84,10 +86,9 @@ class QueueView(msgspec.Struct, frozen=True):
     branch: str | None
     window: int
     items: tuple[ItemView, ...]
-
-    @property
-    def outside(self) -> int:
-        return sum(1 for item in self.items if item.state == "outside")
+    live: int  # all of them, also those not shown
+    outside: int  # of them beyond the window
+    hidden: int  # at the end, not shown
 
 
 class PipelineView(msgspec.Struct, frozen=True):
@@ -100,7 +101,7 @@ class PipelineView(msgspec.Struct, frozen=True):
 
     @property
     def count(self) -> int:
-        return sum(1 for queue in self.queues for item in queue.items if item.is_live)
+        return sum(queue.live for queue in self.queues)
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -112,15 +113,15 @@ class Counts(msgspec.Struct, frozen=True):
     failing: int
 
 
-def pipelines_of(status: Json, now: float) -> tuple[PipelineView, ...]:
-    """Every pipeline, those with work first in configuration order."""
+def pipelines_of(status: Json, now: float, only: frozenset[str] | None = None) -> tuple[PipelineView, ...]:
+    """Every pipeline, those with work first in configuration order. `only`: no other items than these."""
     views = [
         PipelineView(
             name=pipeline["name"],
             description=pipeline.get("description"),
             manager=pipeline.get("manager", ""),
             state=pipeline.get("state", "normal"),
-            queues=tuple(queue_view(queue, now) for queue in pipeline["change_queues"]),
+            queues=tuple(queue_view(queue, now, only) for queue in pipeline["change_queues"]),
             events=sum(pipeline.get(f"{kind}_events", 0) for kind in ("trigger", "result", "management")),
         )
         for pipeline in status["pipelines"]
@@ -128,27 +129,47 @@ def pipelines_of(status: Json, now: float) -> tuple[PipelineView, ...]:
     return tuple(sorted(views, key=lambda view: not view.queues))
 
 
-def counts_of(pipelines: tuple[PipelineView, ...]) -> Counts:
-    items = [item for p in pipelines for queue in p.queues for item in queue.items if item.is_live]
-    jobs = [job for item in items for job in item.jobs]
+def counts_of(status: Json) -> Counts:
+    """O(jobs): futures play no part."""
+    live = [
+        item
+        for pipeline in status["pipelines"]
+        for queue in pipeline["change_queues"]
+        for run in queue["heads"]
+        for item in run
+        if item.get("live", True)
+    ]
+    states = Counter(_job_state(job) for item in live for job in item["jobs"])
     return Counts(
-        changes=len(items),
-        running=sum(1 for job in jobs if job.state in ("running", "paused", "doomed")),
-        waiting=sum(1 for job in jobs if job.state == "waiting"),
-        failing=sum(1 for item in items if item.state == "failing"),
+        changes=len(live),
+        running=states["running"] + states["paused"] + states["doomed"],
+        waiting=states["waiting"],
+        failing=sum(1 for item in live if item.get("failing_reasons")),
     )
 
 
-def queue_view(queue: Json, now: float) -> QueueView:
+def queue_view(queue: Json, now: float, only: frozenset[str] | None = None) -> QueueView:
+    """A queue's first MOST_SHOWN items, or those of `only`."""
     items = [item for run in queue["heads"] for item in run]
     by_id = {item["id"]: item for item in items}
     views = []
-    for index, item in enumerate(items):
+    for index, item in enumerate(items if only is not None else items[:MOST_SHOWN]):
+        if only is not None and item["id"] not in only:
+            continue
         ahead = _ahead(item, by_id)
         on = {entry["id"] for entry in ahead}
         bypassed = tuple(_label(other) for other in items[:index] if other["id"] not in on and other.get("live", True))
         views.append(_item_view(item, ahead, bypassed, now))
-    return QueueView(queue["name"], queue.get("branch"), queue.get("window") or 0, tuple(views))
+    live = [item for item in items if item.get("live", True)]
+    return QueueView(
+        name=queue["name"],
+        branch=queue.get("branch"),
+        window=queue.get("window") or 0,
+        items=tuple(views),
+        live=len(live),
+        outside=sum(1 for item in live if not item.get("active", True)),
+        hidden=max(0, len(items) - MOST_SHOWN) if only is None else 0,
+    )
 
 
 def _ahead(item: Json, by_id: Mapping[str, Json]) -> list[Json]:

@@ -86,6 +86,12 @@ def percent(share: float | None) -> str:
     return "0%" if share is None else f"{max(0.0, min(1.0, share)) * 100:.1f}%"
 
 
+def web_url(url: str | None) -> str:
+    """A link that a job or a review system gave, if it leads to a page; anything else leads nowhere."""
+    scheme, colon, _ = (url or "").strip().partition(":")
+    return url or "" if not colon or scheme.lower() in ("http", "https") or "/" in scheme else "#"
+
+
 FILTERS: dict[str, Callable[..., Any]] = {
     "duration": duration,
     "epoch": epoch,
@@ -96,4 +102,5 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "ref_label": ref_label,
     "change_path": change_path,
     "percent": percent,
+    "web_url": web_url,
 }
