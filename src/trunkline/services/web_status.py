@@ -21,7 +21,7 @@ from trunkline.gate.model import (
     Run,
     RunState,
 )
-from trunkline.gate.window import contains
+from trunkline.gate.window import contains, initial
 
 Json = dict[str, Any]
 Estimate = tuple[str, str, str | None]  # job, canonical project, branch
@@ -89,9 +89,14 @@ def queue_json(queue: Queue, name: str, branch: str | None, facts: Facts) -> Jso
     return {
         "name": facts.names.get(name, name),
         "branch": branch,
-        "window": max(queue.window, 0),
+        "window": window_of(queue),
         "heads": runs,
     }
+
+
+def window_of(queue: Queue) -> int:
+    """How far the queue speculates now; 0 is without limit."""
+    return queue.window if queue.window >= 0 else initial(queue.settings)
 
 
 def _later(own: int | None, ahead: int | None) -> int | None:
@@ -123,7 +128,7 @@ def _item(queue: Queue, item: Item, position: int, facts: Facts) -> Json:
     return {
         "id": item.id,
         "live": item.live,
-        "active": contains(max(queue.window, 0), position),
+        "active": contains(window_of(queue), position),
         "refs": [_ref(change, facts) for change in item.changes],
         "item_ahead": None,
         "items_behind": [],
