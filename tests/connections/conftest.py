@@ -60,7 +60,8 @@ def connect(server: People, over_rest: bool = True, **more: str) -> GerritConnec
 class Listening:
     """A driver that listens, and what it has emitted."""
 
-    def __init__(self, connection: GerritConnection, since: Position | None = None) -> None:
+    def __init__(self, connection: GerritConnection, since: Position | None = None, kept: dict | None = None) -> None:
+        self.kept = {} if kept is None else kept
         self.connection = connection
         self.events: list[TriggerEvent] = []
         self._news = asyncio.Event()
@@ -68,7 +69,7 @@ class Listening:
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> "Listening":
-        self._task = asyncio.create_task(self.connection.listen(self._emit, self._since))
+        self._task = asyncio.create_task(self.connection.listen(self._emit, self._since, self._keep))
         await asyncio.wait_for(self.connection.listener.connected.wait(), 60)
         return self
 
@@ -77,6 +78,9 @@ class Listening:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         await self.connection.close()
+
+    async def _keep(self, project: str, heads) -> None:
+        self.kept[project] = dict(heads)
 
     async def _emit(self, event: TriggerEvent) -> None:
         self.events.append(event)

@@ -132,10 +132,12 @@ def test_what_happened_while_nobody_listened_is_told_once(server: People, projec
 
 async def _reconciled(server: People, project: str) -> None:
     first = connect(server)
-    async with Listening(first) as heard:
+    first.watch([project])
+    kept: dict[str, dict[str, str]] = {}
+    async with Listening(first, kept=kept) as heard:
         before = await asyncio.to_thread(server.new_change, project, "Heard live", {"f": "1\n"})
         live = await heard.until(lambda e: e.type == "patchset-created" and e.change == before)
-        heads = await first.refs(project)
+        heads = kept[project]
     await asyncio.sleep(1.1)  # the server's times are whole seconds: what follows is later
 
     missed = server.new_change(project, "Missed", {"g": "1\n"})

@@ -228,6 +228,9 @@ class Position(msgspec.Struct, frozen=True, omit_defaults=True):
 Emit = Callable[[TriggerEvent], Awaitable[None]]
 """Takes one event; returns when it is safe. Until then the driver does not read on."""
 
+Keep = Callable[[str, Mapping[str, str]], Awaitable[None]]
+"""Takes a project's refs as they were when listening to it began: the first `Position.heads` of it."""
+
 
 class Connection(Protocol):
     """A configured driver. All methods may raise ConnectionFailed; those on changes also ChangeNotFound."""
@@ -236,10 +239,12 @@ class Connection(Protocol):
     driver: str
     canonical_hostname: str
 
-    async def listen(self, emit: Emit, since: Position | None = None) -> None:
+    async def listen(self, emit: Emit, since: Position | None = None, keep: Keep | None = None) -> None:
         """Tell of events for ever: what happened since `since`, then live; reconnects by itself. Cancel to stop.
 
-        A little of what happened before `since` may be told again: know it by its delivery id.
+        A little of what happened before `since` may be told again: know it by its delivery id. Refs that moved while
+        nobody listened are found by comparing with `since.heads`: store what `keep` is given for a project, and each
+        ref-updated event's `newrev` over it, or such moves are lost with a restart.
         """
 
     def watch(self, projects: Iterable[str]) -> None:

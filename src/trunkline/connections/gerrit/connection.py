@@ -25,6 +25,7 @@ from trunkline.connections.model import (
     Emit,
     FileComment,
     GitAccess,
+    Keep,
     LandingRefused,
     Position,
     Report,
@@ -53,8 +54,8 @@ class GerritConnection:
         self._rest = RestClient(name, settings) if settings.password else None
         self.listener = Listener(name, self._ssh, self._missed, self._ref_objects)
 
-    async def listen(self, emit: Emit, since: Position | None = None) -> None:
-        await self.listener.listen(emit, since, self.settings.stream_events)
+    async def listen(self, emit: Emit, since: Position | None = None, keep: Keep | None = None) -> None:
+        await self.listener.listen(emit, since, keep, self.settings.stream_events)
 
     def watch(self, projects: Iterable[str]) -> None:
         self.listener.watch(projects)

@@ -18,7 +18,7 @@ import structlog
 
 from trunkline.connections.gerrit.events import EventReader, ref_event
 from trunkline.connections.gerrit.ssh import SshClient
-from trunkline.connections.model import NO_REVISION, ConnectionFailed, Emit, Position, TriggerEvent
+from trunkline.connections.model import NO_REVISION, ConnectionFailed, Emit, Keep, Position, TriggerEvent
 
 log = structlog.get_logger()
 
@@ -48,6 +48,7 @@ class Listener:
         self._found_moves: set[tuple[str, str, str, str]] = set()
         self._heads: dict[str, dict[str, str]] = {}
         self._watched: set[str] = set()
+        self._keep: Keep | None = None
         self._at = 0.0
         self._floor = 0.0
         self.connected = asyncio.Event()
@@ -55,7 +56,8 @@ class Listener:
     def watch(self, projects: Iterable[str]) -> None:
         self._watched.update(projects)
 
-    async def listen(self, emit: Emit, since: Position | None, stream: bool = True) -> None:
+    async def listen(self, emit: Emit, since: Position | None, keep: Keep | None, stream: bool = True) -> None:
+        self._keep = keep
         self._at = since.at if since else time.time()
         self._floor = 0.0 if since else float(int(self._at))
         if since:
@@ -146,6 +148,8 @@ class Listener:
                 except ConnectionFailed as error:  # one project that is gone must not keep us from the others
                     log.warning("gerrit.refs.failed", connection=self._name, project=project, error=str(error))
                     return []
+            if project not in self._heads and self._keep is not None:
+                await self._keep(project, now)
             return self._compared(project, now)
 
         found = await asyncio.gather(*(look(project) for project in sorted(self._watched)))

@@ -15,6 +15,7 @@ from trunkline.connections.model import (
     ConnectionFailed,
     Emit,
     GitAccess,
+    Keep,
     LandingRefused,
     Position,
     Report,
@@ -41,7 +42,7 @@ class GitConnection:
         self._watched: set[str] = set()
         self._heads: dict[str, dict[str, str]] = {}
 
-    async def listen(self, emit: Emit, since: Position | None = None) -> None:
+    async def listen(self, emit: Emit, since: Position | None = None, keep: Keep | None = None) -> None:
         if since:
             self._heads = {project: dict(heads) for project, heads in since.heads.items()}
             self._watched.update(since.heads)
@@ -52,6 +53,8 @@ class GitConnection:
                 except ConnectionFailed as error:
                     log.warning("git.refs.failed", connection=self.name, project=project, error=str(error))
                     continue
+                if project not in self._heads and keep is not None:
+                    await keep(project, now)
                 for event in self._compared(project, now):
                     await emit(event)
                 self._heads[project] = now

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import secrets
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from trunkline.dev.review.model import Account, Refused
 from trunkline.dev.review.push import receive
 from trunkline.dev.review.repo import git_environment
 from trunkline.dev.review.site import Site
+
+_LONGEST_SOCKET_PATH = 100
 
 SERVICES = {"git-upload-pack": "upload-pack", "git-receive-pack": "receive-pack"}
 
@@ -27,9 +30,11 @@ class PushDesk:
         self._site = site
         self._pushes: dict[str, tuple[str, Account]] = {}
         self._server: asyncio.Server | None = None
-        self.path: Path = site.folder / "push.sock"
+        self.path = site.folder.resolve() / "push.sock"
 
     async def open(self) -> None:
+        if len(str(self.path)) > _LONGEST_SOCKET_PATH:
+            self.path = Path(tempfile.mkdtemp(prefix="review-")) / "push.sock"
         self.path.unlink(missing_ok=True)
         self._server = await asyncio.start_unix_server(self._asked, str(self.path))
         self.path.chmod(0o600)
@@ -45,7 +50,7 @@ class PushDesk:
         token = secrets.token_hex(16)
         self._pushes[token] = (project, by)
         try:
-            yield {"REVIEW_PUSH_TOKEN": token, "REVIEW_PUSH_SOCKET": str(self.path.resolve())}
+            yield {"REVIEW_PUSH_TOKEN": token, "REVIEW_PUSH_SOCKET": str(self.path)}
         finally:
             del self._pushes[token]
 

@@ -1,5 +1,6 @@
 """The HTTP side: who asks, and which of REST, git and pages answers."""
 
+import asyncio
 import base64
 import binascii
 import gzip
@@ -123,11 +124,15 @@ class HttpServer:
         async with service(self._site, self._desk, name, project, account, *arguments, protocol=protocol) as git:
             assert git.stdin is not None
             assert git.stdout is not None
+            assert git.stderr is not None
+            said = asyncio.create_task(git.stderr.read())
             git.stdin.write(stdin)
             git.stdin.close()
             while data := await git.stdout.read(65536):
                 await response.write(data)
-            await git.wait()
+            if await git.wait():
+                log.warning("review.git.failed", project=project, service=name, said=(await said)[-500:])
+            await said
         await response.write_eof()
         return response
 

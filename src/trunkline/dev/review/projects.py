@@ -44,7 +44,7 @@ async def create(
             message = "Initial empty repository\n"
             sha = repo.write_commit(EMPTY_TREE, (), person, site.server_identity(), message)
             repo.write_object("tree", b"")
-            await repo.update_refs({f"refs/heads/{branch}": (NO_SHA, sha) for branch in names})
+            await repo.update_refs({f"refs/heads/{branch}": (None, sha) for branch in names})
     except BaseException:
         del site.projects[name]
         raise

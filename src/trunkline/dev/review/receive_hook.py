@@ -1,8 +1,7 @@
-#!/usr/bin/env python3
 """Git's proc-receive hook: hands the commands of a push to the review server, prints what it says.
 
-Copied into the state directory and run by git-receive-pack with the objects already stored. Standard library only,
-and little of it: its start is part of every push. Speaks pkt-lines on standard input and output, and one line of JSON
+A program of its own, run by git-receive-pack with the objects already stored. Standard library only, and little of it:
+its start is part of every push. Speaks pkt-lines on standard input and output, and one line of JSON
 each way with the server over the Unix socket that the environment names.
 """
 

@@ -98,7 +98,7 @@ class Repo:
         return out.decode(errors="replace")
 
     async def create(self, head: str) -> None:
-        self.path.mkdir(parents=True)
+        self.path.mkdir(parents=True, exist_ok=True)
         await self.git("init", "-q", "--bare", f"--initial-branch={head}")
 
     # ------------------------------------------------------------------ reading

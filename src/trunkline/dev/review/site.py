@@ -7,7 +7,8 @@ import hashlib
 import hmac
 import os
 import secrets
-import shutil
+import shlex
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -57,7 +58,7 @@ class Site:
     # ------------------------------------------------------------------ opening
 
     async def open(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._load()
         self._write_git_config()
         if not self.server_id:
@@ -108,9 +109,9 @@ class Site:
 
     def _write_git_config(self) -> None:
         self.hooks.mkdir(exist_ok=True)
-        source = Path(__file__).with_name("receive_hook.py")
+        program = Path(__file__).with_name("receive_hook.py")
         hook = self.hooks / "proc-receive"
-        shutil.copyfile(source, hook)
+        hook.write_text(f"#!/bin/sh\nexec {shlex.quote(sys.executable)} -I -S {shlex.quote(str(program))}\n")
         hook.chmod(0o755)
         self.git_config.write_text(
             "[core]\n\thooksPath = " + str(self.hooks.resolve()) + "\n"
