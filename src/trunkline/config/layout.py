@@ -12,8 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-import msgspec
-
 from trunkline.config.admission import admit, admitted_pipeline
 from trunkline.config.builtin import NOOP
 from trunkline.config.definitions import (
@@ -34,39 +32,11 @@ from trunkline.config.index import Key, Layered, SourceKey, key_of
 from trunkline.config.pipeline import Pipeline
 from trunkline.config.references import check_references, references_of
 from trunkline.config.regex import full_match
+from trunkline.config.roster import ProjectFacts, Roster, gather
 from trunkline.config.source import RefKind, Source, SourceContext, Subject
 from trunkline.config.tenant_model import ConnectionSpec, ProjectSpec, TenantSpec
 
 NEVER_SPECULATIVE = frozenset({"pipeline", "semaphore", "section", "provider"})
-
-
-class ProjectFacts(msgspec.Struct, frozen=True):
-    """What stanzas, and where they are silent the source, say about a project as a whole."""
-
-    canonical_name: str
-    queue_name: str | None
-    merge_mode: str
-    default_branch: str
-    stanzas: tuple[ProjectDef, ...] = ()
-
-
-class _Roster:
-    """The projects of a tenant by their names; shared by all layouts of the tenant."""
-
-    def __init__(self, tenant: TenantSpec, sources: Sequence[Source]) -> None:
-        self.specs = {p.canonical_name: p for p in tenant.projects}
-        self.sources = {s.canonical_name: s for s in sources}
-        self.short: dict[str, list[str]] = defaultdict(list)
-        for project in tenant.projects:
-            self.short[project.name].append(project.canonical_name)
-        self.rank: dict[SourceKey, int] = {}
-        for canonical in self.specs:
-            for branch in self.branches(canonical):
-                self.rank[(canonical, branch)] = len(self.rank)
-
-    def branches(self, canonical: str) -> tuple[str, ...]:
-        source = self.sources.get(canonical)
-        return source.branches if source is not None else ()
 
 
 class Layout:
@@ -79,7 +49,7 @@ class Layout:
         self,
         tenant: TenantSpec,
         connections: Mapping[str, ConnectionSpec] | None,
-        roster: _Roster,
+        roster: Roster,
         raw: Mapping[Key, tuple[Definition, ...]],
         admitted: Mapping[Key, tuple[Definition, ...]],
         admission_errors: Mapping[Key, tuple[ConfigError, ...]],
@@ -397,7 +367,7 @@ class Layout:
         keys: set[Key] = set()
         new_branches: dict[str, tuple[str, ...]] = dict(self.speculative_branches)
         for unit, fragments in units.items():
-            definitions, errors = _gather(self.spec(unit[0]), fragments)
+            definitions, errors = gather(self.spec(unit[0]), fragments)
             file_errors[unit] = errors
             for definition in definitions:
                 fresh[key_of(definition)].append(definition)
@@ -475,36 +445,6 @@ class Layout:
         return self.freeze(pipeline, (subject,), before)
 
 
-def _gather(spec: ProjectSpec, fragments: Sequence[Fragment]) -> tuple[list[Definition], tuple[ConfigError, ...]]:
-    """What is loaded of a project's branch, and the complaints about its files."""
-    definitions: list[Definition] = []
-    errors: list[ConfigError] = []
-    forbidden: Definition | None = None
-    for fragment in fragments:
-        for complaint in fragment.complaints:
-            if complaint.kind is None or complaint.kind == "pragma" or complaint.kind in spec.classes:
-                errors.append(complaint.error)
-        for definition in fragment.definitions:
-            kind = definition.place.kind
-            if kind == "pipeline" and not spec.trusted:
-                forbidden = forbidden or definition
-            elif kind in spec.classes:
-                definitions.append(definition)
-    if forbidden is not None:
-        short = f"The project {spec.name} may not define pipelines"
-        mend = "Define pipelines in a config project."
-        errors.append(forbidden.place.error(short, name="Pipeline Forbidden", mend=mend))
-    return definitions, tuple(errors)
-
-
-def _reference_errors(layout: Layout, keys: Iterable[Key]) -> dict[Key, tuple[ConfigError, ...]]:
-    out = {}
-    for key in keys:
-        found = [check_references(layout, d) for d in layout.admitted.get(key, ())]
-        out[key] = tuple(e for e in found if e is not None)
-    return out
-
-
 def build_layout(
     tenant: TenantSpec, sources: Sequence[Source], connections: Mapping[str, ConnectionSpec] | None = None
 ) -> Layout:
@@ -512,7 +452,7 @@ def build_layout(
 
     O(definitions). Without `connections` the names of connections in pipelines are taken as they are.
     """
-    roster = _Roster(tenant, sources)
+    roster = Roster(tenant, sources)
     raw: dict[Key, list[Definition]] = {}
     file_errors: dict[SourceKey, tuple[ConfigError, ...]] = {}
     contents: dict[SourceKey, tuple[Key, ...]] = {}
@@ -520,7 +460,7 @@ def build_layout(
         source = roster.sources.get(spec.canonical_name)
         for branch in source.branches if source else ():
             assert source is not None
-            definitions, errors = _gather(spec, source.fragments.get(branch, ()))
+            definitions, errors = gather(spec, source.fragments.get(branch, ()))
             if errors:
                 file_errors[(spec.canonical_name, branch)] = errors
             for definition in definitions:
@@ -543,3 +483,11 @@ def build_layout(
                 referrers[used].add(key)
     layout.referrers = {k: frozenset(v) for k, v in referrers.items()}
     return layout
+
+
+def _reference_errors(layout: Layout, keys: Iterable[Key]) -> dict[Key, tuple[ConfigError, ...]]:
+    out = {}
+    for key in keys:
+        found = [check_references(layout, d) for d in layout.admitted.get(key, ())]
+        out[key] = tuple(e for e in found if e is not None)
+    return out

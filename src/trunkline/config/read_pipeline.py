@@ -10,6 +10,7 @@ from trunkline.config.drivers import check_reporter, check_requirement, check_tr
 from trunkline.config.errors import ConfigError, Refused, Severity, did_you_mean
 from trunkline.config.pipeline import REPORTER_ACTIONS, Pipeline
 from trunkline.config.read_job import Located, as_list
+from trunkline.config.syntax import KEY
 from trunkline.config.tenant_model import ConnectionSpec, TenantSpec
 
 _SAME_NAME = (
@@ -128,7 +129,7 @@ class _Reader:
         if (known is None and connection not in BUILT_IN) or (allowed is not None and connection not in allowed):
             raise Located(
                 f'The connection "{connection}" is unknown in this tenant',
-                path=path,
+                path=(*path, KEY),
                 name="Unknown Connection",
                 mend=did_you_mean(connection, allowed if allowed is not None else [*self.connections, *BUILT_IN]),
             )
