@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from trunkline.config.connections import SOURCES, connection_spec
 from trunkline.config.discovery import read_branch
 from trunkline.config.dump import decide, dump_error, dump_graph, dump_layout, subject_of
@@ -21,7 +23,7 @@ from trunkline.config.sarif import sarif
 from trunkline.config.schema import json_schema
 from trunkline.config.source import Source, SourceContext
 from trunkline.config.tenant import load_tenants
-from trunkline.config.tenant_model import ConnectionSpec, ProjectSpec, TenantFile, config_paths
+from trunkline.config.tenant_model import ConnectionSpec, ProjectSpec, TenantFile, TenantSpec, config_paths
 
 BRANCH = "master"
 
@@ -87,6 +89,19 @@ def read_connections(path: Path) -> dict[str, ConnectionSpec]:
     }
 
 
+def read_default_ansible(path: Path) -> str | None:
+    """The scheduler's default version of Ansible, for tenants that set none."""
+    parser = configparser.RawConfigParser(strict=False)
+    parser.read(path)
+    return parser.get("scheduler", "default_ansible_version", fallback=None)
+
+
+def with_default(tenant: TenantSpec, version: str | None) -> TenantSpec:
+    if version is None or tenant.default_ansible_version is not None:
+        return tenant
+    return msgspec.structs.replace(tenant, default_ansible_version=version)
+
+
 def read_tree(spec: ProjectSpec, tree: Path) -> dict[str, str]:
     """The texts of the configuration files in a working tree."""
     wanted = config_paths(spec)
@@ -114,9 +129,14 @@ def load(args: argparse.Namespace) -> tuple[TenantFile, dict[str, Layout]]:
     connections = read_connections(args.zuul_conf)
     sources = {n: c for n, c in connections.items() if c.driver in SOURCES}
     tenants = load_tenants(args.tenant_file.read_text(), str(args.tenant_file), sources)
+    default = read_default_ansible(args.zuul_conf)
     cache: dict[Any, tuple[Fragment, ...]] = {}
     layouts = {
-        name: build_layout(tenant, [_source(p, args.trees, connections, cache) for p in tenant.projects], connections)
+        name: build_layout(
+            with_default(tenant, default),
+            [_source(p, args.trees, connections, cache) for p in tenant.projects],
+            connections,
+        )
         for name, tenant in tenants.tenants.items()
         if not getattr(args, "tenant", None) or args.tenant == name
     }

@@ -258,39 +258,63 @@ def provider_references(definition: ProviderObject) -> Iterator[Key]:
 
 
 def _check_provider_object(names: Names, definition: ProviderObject) -> ConfigError | None:
-    """Everything that a label, section or provider names must be defined; a section's connection configured."""
+    """What a label, section or provider names must be defined; what is attached counts once a provider uses it."""
     for kind, wanted in provider_references(definition):
-        if not names.kept(kind, wanted):
-            mend = did_you_mean(wanted, names.names(kind)) or f"Define the {kind}."
-            short = f'The {definition.kind} "{definition.name}" uses the {kind} "{wanted}", which is not defined'
-            return definition.place.error(short, path=_path_of(definition, kind), mend=mend)
-    connection = definition.body.get("connection")
-    if connection is not None and names.connections is not None and connection not in names.connections:
-        mend = did_you_mean(connection, names.connections)
-        short = f'The connection "{connection}" is not configured'
-        return definition.place.error(short, path=("connection",), name="Unknown Connection", mend=mend)
-    return _check_driver(names, definition)
-
-
-def _check_driver(names: Names, definition: ProviderObject) -> ConfigError | None:
-    """The attributes of a section or provider fit the driver of the connection that its chain names."""
-    if definition.kind not in ("section", "provider") or names.connections is None:
+        attached = definition.kind == "section" and kind != "section"
+        if not attached and not names.kept(kind, wanted):
+            return _undefined(names, definition, definition, kind, wanted)
+    if definition.kind not in ("section", "provider"):
         return None
-    step, seen = definition, {definition.name}
-    while step.body.get("connection") is None:
+    chain = _chain(names, definition)
+    if chain is None:
+        return definition.place.error(
+            f'The sections above "{definition.name}" go round in a circle', path=_path_of(definition, "section")
+        )
+    if definition.kind == "provider":
+        for step in chain[1:]:
+            for kind, wanted in provider_references(step):
+                if kind != "section" and not names.kept(kind, wanted):
+                    return _undefined(names, definition, step, kind, wanted)
+    return _check_driver(names, definition, chain)
+
+
+def _undefined(names: Names, definition: ProviderObject, step: ProviderObject, kind: str, wanted: str) -> ConfigError:
+    mend = did_you_mean(wanted, names.names(kind)) or f"Define the {kind}."
+    by = f'The {step.kind} "{step.name}"'
+    return definition.place.error(
+        f'{by} uses the {kind} "{wanted}", which is not defined', path=_path_of(step, kind), mend=mend
+    )
+
+
+def _chain(names: Names, definition: ProviderObject) -> list[ProviderObject] | None:
+    """A section or provider and the sections above it, as far as they are defined; None if they go round."""
+    chain = [definition]
+    while True:
+        step = chain[-1]
         above = step.body.get("section") if step.kind == "provider" else step.body.get("parent")
         found = names.kept("section", above) if above else ()
         if not found:
+            return chain
+        if any(found[0] is one for one in chain):
             return None
-        step = found[0]
-        if step.name in seen and step.kind == "section" and step is not definition:
-            return definition.place.error(
-                f'The sections above "{definition.name}" go round in a circle', path=("parent",)
-            )
-        seen.add(step.name)
-    shape = DRIVERS.get(
-        names.connections[step.body["connection"]].driver if step.body["connection"] in names.connections else ""
-    )
+        chain.append(found[0])
+
+
+def _check_driver(names: Names, definition: ProviderObject, chain: list[ProviderObject]) -> ConfigError | None:
+    """The attributes of a section or provider fit the driver of the connection that its chain names."""
+    connection = next((c for step in chain if (c := step.body.get("connection")) is not None), None)
+    if connection is None or names.connections is None:
+        return None
+    known = names.connections.get(connection)
+    if known is None:
+        if definition.kind == "section":
+            return None
+        mend = did_you_mean(connection, names.connections)
+        short = f'The connection "{connection}" is not configured'
+        return definition.place.error(
+            short, path=_path_of(definition, "connection"), name="Unknown Connection", mend=mend
+        )
+    shape = DRIVERS.get(known.driver)
     if shape is None:
         return None
     try:
