@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,10 +12,11 @@ import openstack.config
 import pytest
 from msgspec.structs import replace
 from tests.clouds.emulator import Emulator, emulated_clouds
+from tests.services import launcher_process
 from tests.services.test_launcher import answer, ask, configure, eventually, launcher
 
 from trunkline import store
-from trunkline.pool import FlavorSpec, ImageSpec, LabelSpec, ProviderSpec
+from trunkline.pool import FlavorSpec, ImageSpec, LabelSpec, Policy, ProviderSpec
 from trunkline.services.launcher_region import Pace
 from trunkline.store import nodes, regions, requests
 
@@ -43,7 +39,13 @@ def provider(clouds: Emulator, cloud: str, label: LabelSpec = LABEL, **changes: 
 
 
 def options(clouds: Emulator, **more: Any) -> dict[str, Any]:
-    return {"clouds_file": clouds.clouds_yaml, "pace": PACE, "plan_every_s": 0.5, **more}
+    return {
+        "clouds_file": clouds.clouds_yaml,
+        "pace": PACE,
+        "plan_every_s": 0.5,
+        "policy": Policy(surplus_s=1.0),
+        **more,
+    }
 
 
 async def owner_of(db: store.Database) -> str:
@@ -55,12 +57,23 @@ async def nothing_left(db: store.Database, clouds: Emulator) -> None:
     """The clouds themselves say that no server or floating IP of ours is there."""
     owner = await owner_of(db)
 
-    async def gone() -> bool:
+    async def left() -> list[Any]:
         async with db.connection() as conn:
-            rows = await nodes.listed(conn)
-        return not rows and not clouds.servers_of(owner) and not clouds.alive("floating_ip")
+            rows = [f"{row['cloud']} {row['id']} {row['state']}" for row in await nodes.listed(conn)]
+        return [*rows, *clouds.servers_of(owner), *clouds.alive("floating_ip")]
 
-    await eventually(gone, "every server and floating IP is gone", 40.0)
+    deadline = asyncio.get_running_loop().time() + 60.0
+    while found := await left():
+        assert asyncio.get_running_loop().time() < deadline, found
+        await asyncio.sleep(0.1)
+
+
+async def all_seen(db: store.Database, count: int) -> None:
+    async def look() -> bool:
+        async with db.connection() as conn:
+            return sum(row["seen"] is not None and bool(row["offer"]) for row in await regions.listed(conn)) == count
+
+    await eventually(look, "every region was looked at", 60.0)
 
 
 async def give_back(db: store.Database, *request_ids: str) -> None:
@@ -75,6 +88,7 @@ def test_sets_are_served_by_four_vendors_and_leave_nothing(postgres_uri: str, cl
     async def scenario() -> None:
         async with await store.Database.open(postgres_uri) as db, launcher(db, **options(clouds)):
             await configure(db, *(provider(clouds, c) for c in (CITY, OVH, OTC, RAX)))
+            await all_seen(db, 4)
             asked = [await ask(db, *["small"] * (1 + i % 2)) for i in range(8)]
             used: set[str] = set()
             for request_id in asked:
@@ -221,52 +235,32 @@ def test_leaks_are_deleted_on_sight_and_others_servers_never(postgres_uri: str, 
     asyncio.run(scenario())
 
 
-RUN = """
-import asyncio, sys, msgspec
-from trunkline import store
-from trunkline.services.launcher import LauncherOptions, run_launcher
-async def main():
-    async with await store.Database.open(sys.argv[1]) as db:
-        await run_launcher(db, asyncio.Event(), msgspec.json.decode(sys.argv[2], type=LauncherOptions))
-asyncio.run(main())
-"""
-
-
 def test_killed_at_any_moment_it_loses_nothing_and_leaks_nothing(postgres_uri: str, clouds: Emulator):
-    import msgspec
-
-    plain = msgspec.json.encode({**options(clouds), "pace": msgspec.to_builtins(PACE)}).decode()
-
-    def start() -> subprocess.Popen[bytes]:
-        return subprocess.Popen([sys.executable, "-c", RUN, postgres_uri, plain], stdout=subprocess.DEVNULL)
-
     async def scenario() -> None:
         async with await store.Database.open(postgres_uri) as db:
             await configure(db, *(provider(clouds, c) for c in (CITY, OVH, OTC)))
             asked = [await ask(db, *["small"] * (1 + i % 2)) for i in range(6)]
             owner = await owner_of(db)
-            process = start()
+            process = launcher_process.start(postgres_uri, **options(clouds))
             try:
                 for servers in (1, 4, 7):
                     await eventually(
-                        lambda n=servers: asyncio.to_thread(lambda: len(clouds.servers_of(owner)) >= n), "servers", 30.0
+                        lambda n=servers: asyncio.to_thread(lambda: len(clouds.servers_of(owner)) >= n), "servers", 90.0
                     )
-                    os.kill(process.pid, signal.SIGKILL)
-                    process.wait()
-                    process = start()
+                    process.kill()
+                    process.join()
+                    process = launcher_process.start(postgres_uri, **options(clouds))
                 told = [await answer(db, request_id, 60.0) for request_id in asked]
                 assert {said["kind"] for said in told} == {"nodes-ready"}
                 given = [node for said in told for node in said["nodes"]]
                 assert len(given) == len(set(given)) == 9, "no node was given twice"
-                os.kill(process.pid, signal.SIGKILL)
-                process.wait()
+                process.kill()
+                process.join()
                 await give_back(db, *asked)
-                process = start()
+                process = launcher_process.start(postgres_uri, **options(clouds))
                 await nothing_left(db, clouds)
             finally:
                 process.kill()
-                process.wait()
+                process.join()
 
-    begin = time.monotonic()
     asyncio.run(scenario())
-    assert time.monotonic() - begin < 120

@@ -58,6 +58,7 @@ class Broken(Struct, frozen=True, tag=True):
     trouble: Trouble
     message: str
     from_fault: bool = False  # the message is the cloud's: its words may say more of the kind
+    teaches: bool = True  # whether it says something of the region: not if the launcher was killed meanwhile
 
 
 class Missing(Struct, frozen=True, tag=True):
@@ -121,7 +122,7 @@ def _about(row: Row, server: Seen | None, now: float, grace_s: float) -> Finding
         case NodeState.requested if row.create_sent is None:
             return Send(row.id)
         case NodeState.requested if now - (row.create_sent or now) > grace_s:
-            return Broken(row.id, Trouble.down, "the cloud did not confirm that it creates the server")
+            return Broken(row.id, Trouble.down, "nobody confirmed that the server is made", teaches=False)
         case NodeState.building if server is not None:
             return _about_building(row, server, now)
         case NodeState.building | NodeState.ready | NodeState.in_use | NodeState.hold if row.server_id and not server:

@@ -115,7 +115,7 @@ class NodeTasks:
         await wait_for_port(host, port, timeout_s=timeout_s)
         return []
 
-    async def fail(self, row: Row, trouble: CloudTrouble) -> None:
+    async def fail(self, row: Row, trouble: CloudTrouble, *, teaches: bool = True) -> None:
         """The node is lost; what that teaches of the region is written with it, for the planner to see both."""
         in_use = trouble.in_use if trouble.in_use is not None else sum(bool(s.node_id) for s in self._state.servers)
         outcome = pool_health.Outcome(
@@ -126,7 +126,8 @@ class NodeTasks:
             resource=trouble.resource,
             in_use=in_use,
         )
-        self._state.learn(outcome)
+        if teaches:
+            self._state.learn(outcome)
         was = ["requested", "building", "ready", "in-use"]
         async with self._db.transaction() as conn:
             moved = await nodes.update(

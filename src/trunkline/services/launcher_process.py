@@ -15,6 +15,7 @@ def options_of(settings: Settings) -> LauncherOptions:
     public = Path(f"{key}.pub") if key else None
     clouds = settings.file("launcher", "client_config_file")
     images = settings.file("launcher", "images_dir")
+    seconds = settings.number("launcher", "api_timeout", Pace.api_timeout_s)
     return LauncherOptions(
         hostname=settings.hostname,
         clouds_file=str(clouds) if clouds else None,

@@ -175,9 +175,9 @@ class RegionWorker:
             case rec.Active(node=node, server=server_id):
                 seen = next(s for s in self._state.servers if s.id == server_id)
                 self._start(node, tasks.get_ready(rows[node], seen), waits=True)
-            case rec.Broken(node=node, trouble=kind, message=message, from_fault=from_fault):
-                trouble = fault(message) if from_fault else CloudTrouble(kind, message)
-                self._start(node, tasks.fail(rows[node], trouble))
+            case rec.Broken(node=node, trouble=kind, message=message):
+                trouble = fault(message) if finding.from_fault else CloudTrouble(kind, message)
+                self._start(node, tasks.fail(rows[node], trouble, teaches=finding.teaches))
             case rec.Missing(node=node, server=server_id):
                 self._start(node, tasks.check_missing(rows[node], server_id))
             case rec.Remove(server=server_id, node=owner):
