@@ -26,12 +26,12 @@ def run(args: argparse.Namespace) -> int:
         return _run(home, args.web_port)
     state = status_of(home)
     if args.verb == "up":
-        return _up(home, args.web_port) if state is None else _tell(home)
+        return _up(home, args.web_port) if state is None else tell(home)
     if state is None:
         print(f"no world runs under {home}")
         return 1
     if args.verb == "status":
-        return _tell(home)
+        return tell(home)
     os.kill(state["pid"], signal.SIGTERM)
     while status_of(home) is not None:
         time.sleep(0.05)
@@ -78,10 +78,10 @@ def _up(home: Path, web_port: int) -> int:
             print(log.read_text(), file=sys.stderr)
             return 1
         time.sleep(0.05)
-    return _tell(home)
+    return tell(home)
 
 
-def _tell(home: Path) -> int:
+def tell(home: Path) -> int:
     from trunkline.services.world import status_of
 
     state = status_of(home)
