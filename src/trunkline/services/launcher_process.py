@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from trunkline.services.launcher import LauncherOptions, run_launcher
+from trunkline.services.launcher_region import Pace
 from trunkline.services.process import Process
 from trunkline.services.settings import Settings
 
@@ -15,12 +16,12 @@ def options_of(settings: Settings) -> LauncherOptions:
     public = Path(f"{key}.pub") if key else None
     clouds = settings.file("launcher", "client_config_file")
     images = settings.file("launcher", "images_dir")
-    seconds = settings.number("launcher", "api_timeout", Pace.api_timeout_s)
     return LauncherOptions(
         hostname=settings.hostname,
         clouds_file=str(clouds) if clouds else None,
         images_dir=str(images) if images else None,
         public_key=public.read_text().strip() if public and public.exists() else None,
+        pace=Pace(api_timeout_s=settings.number("launcher", "api_timeout", 30.0)),
         connections=tuple(filter(None, (c.strip() for c in settings.get("launcher", "connection_filter").split(",")))),
     )
 
