@@ -305,3 +305,15 @@ def test_queue_merge_mode_and_default_branch_come_from_the_first_stanza_that_say
     assert (facts.queue_name, facts.merge_mode, facts.default_branch) == ("shared", "cherry-pick", "devel")
     assert layout.queue_of(f"{HOST}/org/app", "master") == "shared"
     assert layout.queues["shared"].allow_circular_dependencies
+
+
+def test_a_very_long_line_of_parents_is_refused_and_not_followed_for_ever():
+    line = "".join(f"- job: {{name: j{n}, parent: j{n + 1}, run: x}}\n" for n in range(2000))
+    text = line + "- job: {name: j2000, run: x}\n- project: {name: org/app, check: {jobs: [j0]}}\n"
+    assert "levels" in refusal(layout_of({"config": CONFIG + text, "org/app": ""}))
+
+
+def test_very_many_variants_of_a_job_are_all_applied():
+    text = "".join(f"- job: {{name: many, run: x, vars: {{v{n}: {n}}}}}\n" for n in range(1500))
+    layout = layout_of({"config": CONFIG + text + "- project: {name: org/app, check: {jobs: [many]}}\n", "org/app": ""})
+    assert len(job(layout, "many").vars) == 1500

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from trunkline.config.layout import Layout
 
 ANY_PROJECT = ""
+MOST_LEVELS = 200
 
 
 class ProjectJobs:
@@ -101,6 +102,8 @@ class Collector:
             if parent is not None and parent != name:
                 if parent in stack:
                     raise Refused(f'The job "{name}" inherits from itself: {" → ".join((*stack, name, parent))}')
+                if len(stack) >= MOST_LEVELS:
+                    raise Refused(f'The job "{stack[0]}" inherits over more than {MOST_LEVELS} levels')
                 above = self._with_overrides(variant, overrides)
                 if parent not in self._visited and not self.collect(parent, above, (*stack, name)):
                     self.notes.append(f'Job "{name}": no definition of its parent "{parent}" matches')

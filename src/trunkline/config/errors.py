@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import enum
+import functools
 from collections.abc import Iterable
 
 import msgspec
@@ -76,9 +77,14 @@ class Refused(ValueError):
 SNIPPET_LINES = 8
 
 
+@functools.lru_cache(maxsize=8)
+def _lines(text: str) -> list[str]:
+    return text.splitlines()
+
+
 def snippet_of(text: str, at: Position) -> str:
     """The lines of `at` (few of them) with a caret under where it starts."""
-    lines = text.splitlines()
+    lines = _lines(text)
     first = max(at.line, 1)
     if first > len(lines):
         return ""

@@ -8,6 +8,8 @@ from trunkline.config.definitions import NodesetDef
 from trunkline.config.errors import Refused
 from trunkline.config.frozen import FrozenNodeset
 
+MOST_LEVELS = 100
+
 
 class Lookup(Protocol):
     def kept(self, kind: str, name: str) -> tuple[Any, ...]: ...
@@ -18,6 +20,8 @@ def alternatives_of(
 ) -> tuple[FrozenNodeset, ...]:
     """The plain nodesets that a nodeset stands for, depth first in written order."""
     if isinstance(nodeset, str):
+        if len(stack) >= MOST_LEVELS:
+            raise Refused(f"The alternatives of the nodeset {stack[0]} nest more than {MOST_LEVELS} deep")
         if nodeset in stack:
             raise Refused(f"The alternatives of the nodeset {nodeset} go round in a circle")
         found = lookup.kept("nodeset", nodeset)
