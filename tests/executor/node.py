@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import pwd
 import random
 import signal
 from pathlib import Path
@@ -12,6 +13,8 @@ from pathlib import Path
 import asyncssh
 
 from trunkline.executor import NodeInfo
+
+USER = pwd.getpwuid(os.getuid())
 
 
 class _Server(asyncssh.SSHServer):
@@ -89,7 +92,7 @@ class Node:
             "label": "small",
             "interface_ip": self.address,
             "port": self.port,
-            "username": "root",
+            "username": USER.pw_name,
             "host_keys": (" ".join(public),),
             "python_path": "/usr/bin/python3",
             **more,
@@ -100,10 +103,10 @@ class Node:
         self.connections += 1
         peer, own = process.get_extra_info("peername"), process.get_extra_info("sockname")
         environment = {
-            "HOME": str(self.home),
+            "HOME": USER.pw_dir,
             "PATH": os.environ["PATH"],
             "LANG": "C.UTF-8",
-            "USER": "root",
+            "USER": USER.pw_name,
             "SSH_CONNECTION": f"{peer[0]} {peer[1]} {own[0]} {own[1]}",
         }
         if process.subsystem == "sftp":

@@ -164,7 +164,7 @@ class Scene:
     def playbook(self, name: str, text: str, *, trusted: bool = True, level: int = 0, **more: Any) -> FrozenPlaybook:
         """Write a playbook into `config` or `app`; answers how a frozen job names it."""
         project = "config" if trusted else "app"
-        path = f"playbooks/{name}.yaml"
+        path = more.pop("path", f"playbooks/{name}.yaml")
         self.project(project, {path: text})
         secrets = tuple(
             SecretRef(alias, alias, "gerrit", project, f"{HOST}/{project}", "master")

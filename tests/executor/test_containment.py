@@ -121,9 +121,9 @@ def test_the_broker_leads_to_the_nodes_only(executor: Executor, tmp_path: Path) 
         async with Node(tmp_path) as node:
             s = executor.scene(tmp_path, private_key_file=node.key_file)
             script = f"""
-            ssh -o BatchMode=yes -p {node.port} root@{node.address} echo through 2>&1
+            ssh -o BatchMode=yes -p {node.port} {node.info().username}@{node.address} echo through 2>&1
             ssh -o BatchMode=yes -o StrictHostKeyChecking=no -p {port} root@127.0.0.1 true 2>&1
-            ssh -o BatchMode=yes -W 127.0.0.1:{port} -p 22 root@{node.address} 2>&1
+            ssh -o BatchMode=yes -W 127.0.0.1:{port} -p 22 {node.info().username}@{node.address} 2>&1
             ssh-add -l
             true
             """

@@ -97,6 +97,9 @@ class CallbackModule(CallbackBase):
     def document(self, value, host):
         self.lines(json.dumps(value, indent=2, sort_keys=True, default=str).split("\n"), host)
 
+    def _shown(self, values, hidden, host):
+        self.document({k: v for k, v in values.items() if not k.startswith("_") and k not in hidden}, host)
+
     # Plays and tasks
 
     def v2_playbook_on_play_start(self, play):
@@ -162,7 +165,7 @@ class CallbackModule(CallbackBase):
             self._debug(values, host)
         elif task.async_val and not task.poll:
             self.line("ok: ERROR (ignored)", host)
-            self.document({k: v for k, v in values.items() if k not in ("changed", "failed", "invocation")}, host)
+            self._shown(values, ("changed", "failed", "invocation"), host)
         elif task.action in COMMANDS:
             if not streamed and not task.async_val:
                 self.lines(shown_lines(values), host)
@@ -199,7 +202,7 @@ class CallbackModule(CallbackBase):
         elif not (values.get("results") and (task.loop is not None or task.loop_with)):
             self._error(values, host, show_output=task.action in COMMANDS and not streamed)
         if ignore_errors:
-            self.line("ERROR: Ignoring Errors", host)
+            self.line(CENSORED if task.no_log or values.get("censored") else "ERROR: Ignoring Errors", host)
         elif not self._can_be_rescued(task):
             self.send({"type": "failing"})
 
@@ -212,7 +215,7 @@ class CallbackModule(CallbackBase):
             self.lines([part for part in text.splitlines() if part.strip()], host)
             return
         self.line("ERROR", host)
-        self.document({k: v for k, v in values.items() if not k.startswith("_") and k not in HIDDEN_IN_ERRORS}, host)
+        self._shown(values, HIDDEN_IN_ERRORS, host)
 
     def _can_be_rescued(self, task):
         parent = task._parent
@@ -324,6 +327,8 @@ class CallbackModule(CallbackBase):
             return
         values = {k: v for k, v in result._result.items() if not k.startswith("_ansible_")}
         values["action"] = result._task.action
+        if result.is_failed():
+            values["failed"] = True
         for name in ("stdout", "stderr"):
             if isinstance(values.get(name), str) and len(values[name]) > MOST_KEPT:
                 values[name] = values[name][:MOST_KEPT] + f"[cut: {len(values[name])} characters]"

@@ -9,9 +9,9 @@ Linux only. No imports beyond the standard library: this runs before Ansible doe
 import ctypes
 import fcntl
 import os
-import stat
 import resource
 import socket
+import stat
 import struct
 
 _libc = ctypes.CDLL(None, use_errno=True)

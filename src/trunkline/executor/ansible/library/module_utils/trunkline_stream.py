@@ -7,9 +7,12 @@ in the order of arrival, unless the job splits them.
 import datetime
 import os
 import subprocess
+import time
 import types
 
 import ansible.module_utils.basic as basic
+
+PATIENCE_S = 10  # with children that keep the output open after the command's exit
 
 EXTRA_ARGUMENTS = {
     "zuul_log_id": {"type": "str"},
@@ -60,6 +63,7 @@ class Tee:
         self.pipe, self.log, self.limit = pipe, log, limit
         self.chunks = []
         self.size = 0
+        self.is_over = False
 
     def fileno(self):
         return self.pipe.fileno()
@@ -70,6 +74,7 @@ class Tee:
     def read(self, count):
         chunk = self.pipe.read(count)
         if not chunk:
+            self.is_over = self.is_over or chunk is not None
             return chunk
         room = max(self.limit - self.size, 0)
         self.size += len(chunk)
@@ -82,6 +87,17 @@ class Tee:
 class StreamingModule(basic.AnsibleModule):
     def __init__(self, argument_spec, *arguments, **named):
         super().__init__(dict(argument_spec, **EXTRA_ARGUMENTS), *arguments, **named)
+
+    def exit_json(self, **values):
+        super().exit_json(**self._with_log_id(values))
+
+    def fail_json(self, msg="", **values):
+        super().fail_json(msg, **self._with_log_id(values))
+
+    def _with_log_id(self, values):
+        """Results name the log, but for arguments that could not even be read."""
+        log_id = getattr(self, "params", {}).get("zuul_log_id")
+        return dict(values, zuul_log_id=log_id) if log_id else values
 
     def run_command(self, args, **named):
         log = Log(self.params["zuul_log_id"], self.params["zuul_no_log"])
@@ -102,6 +118,15 @@ class StreamingModule(basic.AnsibleModule):
                     os.close(other)
                     self.stderr = Tee(os.fdopen(end, "rb"), log, limit)
                 tees.extend((self.stdout, self.stderr))
+                self.exited_at = None
+
+            def poll(self):
+                """The command is over when its output is, or some time after its exit: children may hold the pipe."""
+                code = subprocess.Popen.poll(self)
+                if code is None or all(tee.is_over for tee in tees):
+                    return code
+                self.exited_at = self.exited_at or time.time()
+                return code if time.time() - self.exited_at > PATIENCE_S else None
 
         kept = basic.subprocess
         basic.subprocess = types.SimpleNamespace(Popen=Process, PIPE=subprocess.PIPE)
