@@ -196,7 +196,7 @@ class CallbackModule(CallbackBase):
     def v2_runner_on_failed(self, result, ignore_errors=False):
         task, values, host = result._task, result._result, self._host(result)
         streamed = self._drain(result)
-        self._record(result)
+        self._record(result, has_failed=True)
         if task.no_log or values.get("censored"):
             self.line(CENSORED, host)
         elif not (values.get("results") and (task.loop is not None or task.loop_with)):
@@ -322,12 +322,12 @@ class CallbackModule(CallbackBase):
         self.send({"type": "drain" if has_run or hidden else "drop", "id": log_id, "lines": texts})
         return True
 
-    def _record(self, result):
+    def _record(self, result, has_failed=False):
         if not self.plays:
             return
         values = {k: v for k, v in result._result.items() if not k.startswith("_ansible_")}
         values["action"] = result._task.action
-        if result.is_failed():
+        if has_failed:
             values["failed"] = True
         for name in ("stdout", "stderr"):
             if isinstance(values.get(name), str) and len(values[name]) > MOST_KEPT:
