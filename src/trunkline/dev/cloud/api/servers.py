@@ -378,8 +378,8 @@ def _addresses(region: Region, server: Server, with_types: bool = True) -> dict[
     return found
 
 
-def view(call: Call, server: Server) -> Record:
-    """A server as GET shows it, by the client's microversion."""
+def view(call: Call, server: Server, is_listed: bool = False) -> Record:
+    """A server as GET shows it, by the client's microversion. Lists leave its groups out."""
     region = call.region
     addresses = _addresses(region, server)
     is_nova_network = region.profile.topology == "nova"
@@ -426,6 +426,8 @@ def view(call: Call, server: Server) -> Record:
     if groups := _group_names(region, server):
         result["security_groups"] = [{"name": name} for name in groups]
     _later_fields(call, server, result)
+    if call.at_least(71) and not is_listed:
+        result["server_groups"] = [server.group_id] if server.group_id else []
     return result
 
 
@@ -454,8 +456,6 @@ def _later_fields(call: Call, server: Server, result: Record) -> None:
         }
     if call.at_least(63):
         result["trusted_image_certificates"] = None
-    if call.at_least(71):
-        result["server_groups"] = [server.group_id] if server.group_id else []
     if call.at_least(73):
         result["locked_reason"] = None
     if call.at_least(90):
@@ -539,7 +539,7 @@ async def list_servers(call: Call) -> Answer:
 @routes.add("GET", "/servers/detail")
 async def list_servers_detail(call: Call) -> Answer:
     servers, following = _page(call)
-    return paged(call, "servers", [view(call, one) for one in servers], following)
+    return paged(call, "servers", [view(call, one, is_listed=True) for one in servers], following)
 
 
 @routes.add("GET", "/servers/{id}")

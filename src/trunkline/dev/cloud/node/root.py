@@ -13,9 +13,10 @@ from pathlib import Path
 
 from trunkline.dev.cloud.node import kernel
 
-SKELETON = "/tmp/skeleton"
-_NEW_ROOT = "/tmp/root"
-_LAYERS = "/tmp/layers"
+SKELETON = "skeleton"
+_NEW_ROOT = "root"
+_LAYERS = "layers"
+"""All in the directory that the zygote works in, which is memory of its own. Relative: an overlay's options cannot quote."""
 
 _PROGRAMS = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _ETC = [
@@ -108,7 +109,7 @@ exec "$@"
 
 
 def make_skeleton() -> None:
-    """Copy what servers may change: done once, by the zygote, in its private /tmp."""
+    """Copy what servers may change: done once, by the zygote, in its own directory."""
     os.mkdir(_NEW_ROOT)
     os.mkdir(_LAYERS)
     etc = Path(SKELETON, "etc")

@@ -1,8 +1,8 @@
 """The warm process that emulated servers are forked from.
 
-Run by the emulator as `python -m trunkline.dev.cloud.node.zygote FD` inside bubblewrap; FD is its end of the wire. A
-server is three processes that share nearly all memory: a monitor in the zygote's pid namespace, the server's pid 1, which
-only reaps, and its SSH server. Killing the monitor kills the namespace.
+Run by the emulator as `python -m trunkline.dev.cloud.node.zygote FD DIR` inside bubblewrap; FD is its end of the wire,
+DIR is memory of its own. A server is three processes that share nearly all memory: a monitor in the zygote's pid
+namespace, the server's pid 1, which only reaps, and its SSH server. Killing the monitor kills the namespace.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ import select
 import signal
 import socket
 import sys
+import tempfile
 import traceback
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ _WARM_UP_LIMIT_S = 30
 def main(argv: list[str]) -> int:
     end = socket.socket(fileno=int(argv[0]))
     kernel.die_with_parent()
+    os.chdir(argv[1])
     root.make_skeleton()
     asyncio.run(asyncio.wait_for(sshd.warm_up(), _WARM_UP_LIMIT_S))
     gc.collect()
@@ -138,6 +140,8 @@ def _init(boot: dict[str, Any], fd: int, zygote: int) -> None:
         code = 1
         try:
             random.seed()
+            tempfile.tempdir = None
+            os.environ.pop("TMPDIR", None)
             null = os.open("/dev/null", os.O_RDWR)
             for standard in (0, 1):
                 os.dup2(null, standard)
