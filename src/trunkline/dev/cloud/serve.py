@@ -17,6 +17,7 @@ from trunkline.dev.cloud.api import (
     compute,
     identity,
     image,
+    labels,
     network,
     objects,
     placement,
@@ -36,7 +37,7 @@ _WATCH_S = 0.1
 
 def region_tables() -> dict[str, Routes]:
     whole_compute, whole_network = Routes(), Routes()
-    for routes in (servers.routes, actions.routes, compute.routes):
+    for routes in (servers.routes, labels.routes, actions.routes, compute.routes):
         whole_compute.update(routes)
     for routes in (network.routes, ports.routes, security.routes):
         whole_network.update(routes)
