@@ -9,7 +9,7 @@ health, quota and what it offers), an *action* (one line of a plan).
 
     requests × nodes × providers × regions ── plan ──▶ accept, create, assign, fulfil, decline, fail, release, delete
 
-`plan` goes through named passes: retire → serve → keep ready → trim. It is level-triggered: carried out and asked
+`plan` goes through named passes: retire → serve → trim → keep ready. It is level-triggered: carried out and asked
 again with nothing else changed, it says nothing.
 """
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
+from collections.abc import Mapping
 
 from trunkline.pool.actions import Action, Create, Draft, Release, Unaccept, carry_out, is_waiting
 from trunkline.pool.feasible import Verdict, choices_of_az, judge, needs_of
@@ -33,7 +34,8 @@ class Board(Draft):
         self.mine: dict[str, dict[str, None]] = defaultdict(dict)  # request → its nodes that are coming or ready
         self.spare: dict[tuple[str, str, str], dict[str, None]] = defaultdict(dict)  # tenant, provider, label → nodes
         self.coming: dict[RegionKey, int] = defaultdict(int)
-        self.pressure: dict[tuple[str, ...], Amount] = {}  # account → what the most urgent waiting request lacks there
+        self.pressure: set[tuple[str, ...]] = set()  # accounts in which waiting requests lack room
+        self.wants: list[Mapping[tuple[str, ...], Amount]] = []  # what the most urgent of them lack, by account
         self.claimed: set[str] = set()  # spare nodes that a waiting request counts on
         self.blocked: set[object] = set()  # shapes of requests that did not fit
         self.verdicts: dict[object, list[tuple[ProviderSpec, Verdict]]] = {}

@@ -6,7 +6,7 @@ from trunkline.pool.actions import is_waiting
 from trunkline.pool.board import Board
 from trunkline.pool.model import NodeState, RequestState, World
 from trunkline.pool.quota import RESOURCE_NAMES
-from trunkline.pool.serve import offering_of
+from trunkline.pool.serve import Offering, offering_of
 
 
 def explain(world: World, request_id: str, now: float) -> list[str]:
@@ -34,15 +34,14 @@ def explain(world: World, request_id: str, now: float) -> list[str]:
             lines.append(f"{name}: not now, {verdict.later}")
         else:
             offering = offering_of(board, request, spec, tuple(range(len(request.labels))))
-            lines.append(f"{name}: {_offered(offering.hindrance, offering.shortage)}")
+            lines.append(f"{name}: {_offered(offering)}")
     return lines
 
 
-def _offered(hindrance: str, shortage: tuple[tuple[str, ...], list[float]] | None) -> str:
-    if hindrance:
-        return f"not now, {hindrance}"
-    if shortage is None:
-        return "could serve it"
-    account, lacking = shortage
-    parts = [f"{part:.0f} {name}" for part, name in zip(lacking, RESOURCE_NAMES, strict=True) if part > 0]
-    return f"full, lacks {' and '.join(parts)} in {' '.join(account)}"
+def _offered(offering: Offering) -> str:
+    if offering.hindrance:
+        return f"not now, {offering.hindrance}"
+    for account, lacking in offering.lacks.items():
+        parts = [f"{part:.0f} {name}" for part, name in zip(lacking, RESOURCE_NAMES, strict=True) if part > 0]
+        return f"full, lacks {' and '.join(parts)} in {' '.join(account)}"
+    return "could serve it"

@@ -1,4 +1,4 @@
-"""The planner: retire → serve → keep ready → trim, each pass a function on the board.
+"""The planner: retire → serve → trim → keep ready, each pass a function on the board.
 
 Laws (tests/pool/test_properties.py): no node has two requests; no account is filled beyond its limit; all nodes of a
 request are in one provider and of its tenant; carried out and asked again, the plan is empty.
@@ -37,8 +37,8 @@ def plan(world: World, now: float, policy: Policy = Policy()) -> tuple[Action, .
         board = Board(world, now)
         retire(board, policy)
         serve(board)
-        keep_ready(board)
         trim(board)
+        keep_ready(board)
         actions += board.actions
         if not board.released:
             break
@@ -121,7 +121,7 @@ def _end_of_unused(
             return Delete(node.id, f"ready for more than {label.max_ready_age_s} s")
         if _is_old(board, node, label.max_age_s):
             return Delete(node.id, f"older than {label.max_age_s} s")
-        if age_s > policy.surplus_s and _is_surplus(board, node, label):
+        if age_s > policy.surplus_s and _is_surplus(board, node):
             return Delete(node.id, "more than min-ready")
     return None
 
@@ -130,10 +130,14 @@ def _is_old(board: Board, node: Node, max_age_s: int) -> bool:
     return bool(max_age_s) and board.now - node.created > max_age_s
 
 
-def _is_surplus(board: Board, node: Node, label: LabelSpec) -> bool:
-    ready = 0
+def _is_surplus(board: Board, node: Node) -> bool:
+    """Whether there are enough others that are ready, in regions that work."""
+    others, wanted = 0, 0
     for spec in board.specs_of[node.tenant]:
+        label = spec.label(node.label)
         region = board.region(spec)
+        wanted = max(wanted, label.min_ready if label else 0)
         if region is not None and region.health.status is not RegionStatus.down:
-            ready += len(board.spare.get((node.tenant, spec.canonical_name, node.label), ()))
-    return ready > label.min_ready
+            spare = board.spare.get((node.tenant, spec.canonical_name, node.label), ())
+            others += sum(board.nodes[n].state is NodeState.ready for n in spare if n != node.id)
+    return others >= wanted

@@ -91,17 +91,16 @@ class Ledger:
                     left[i] -= need
 
     def fits(self, keys: Iterable[tuple[str, ...]], needs: Amount) -> bool:
-        return self.shortage(keys, needs) is None
+        return all(self.shortage(key, needs) is None for key in keys)
 
-    def shortage(self, keys: Iterable[tuple[str, ...]], needs: Amount) -> tuple[tuple[str, ...], Amount] | None:
-        """The first account without room, and how much is missing there."""
-        for key in keys:
-            left = self.left.get(key)
-            if left is None:
-                continue
-            for need, room in zip(needs, left, strict=True):
-                if need and need > room:
-                    return key, [max(0.0, n - r) if n else 0.0 for n, r in zip(needs, left, strict=True)]
+    def shortage(self, key: tuple[str, ...], needs: Amount) -> Amount | None:
+        """How much is missing in an account; None if there is room."""
+        left = self.left.get(key)
+        if left is None:
+            return None
+        for need, room in zip(needs, left, strict=True):
+            if need and need > room:
+                return [max(0.0, n - r) if n else 0.0 for n, r in zip(needs, left, strict=True)]
         return None
 
     def load(self, keys: Iterable[tuple[str, ...]]) -> float:

@@ -6,6 +6,8 @@ so that smaller or later ones do not starve it; a set that lost a node keeps the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from msgspec import Struct
 
 from trunkline.pool.actions import Accept, Assign, Create, DeclineBy, Fail, Fulfil, Release
@@ -23,7 +25,7 @@ class Offering(Struct, frozen=True):
     spares: tuple[tuple[int, str], ...]  # (place, node)
     create: tuple[int, ...]  # places for which nodes are made
     hindrance: str = ""  # why not now
-    shortage: tuple[tuple[str, ...], Amount] | None = None
+    lacks: Mapping[tuple[str, ...], Amount] = {}  # accounts without room, and how much is missing there
 
 
 def serve(board: Board) -> None:
@@ -53,9 +55,9 @@ def mend(board: Board, request: Request) -> None:
     if not places:
         return board.give_up(request.id, "nothing of it is left there")
     offering = offering_of(board, request, spec, open_places)
-    if not offering.hindrance and offering.shortage is None:
+    if not offering.hindrance and not offering.lacks:
         _take(board, request, offering)
-    elif offering.shortage and not _is_first_in_line(board, offering):
+    elif offering.lacks and not _is_first_in_line(board, offering):
         board.give_up(request.id, "somebody more urgent waits for the room")
     else:
         _reserve(board, request, offering)
@@ -81,7 +83,7 @@ def place(board: Board, request: Request) -> None:
         return None
     places = tuple(range(len(request.labels)))
     offerings = [offering_of(board, request, spec, places) for spec, verdict in open_to if not verdict.later]
-    fitting = [o for o in offerings if not o.hindrance and o.shortage is None]
+    fitting = [o for o in offerings if not o.hindrance and not o.lacks]
     if fitting:
         best = min(fitting, key=lambda o: (_score(board, request, o), o.spec.canonical_name))
         board.add(Accept(request.id, best.spec.canonical_name))
@@ -130,27 +132,24 @@ def offering_of(board: Board, request: Request, spec: ProviderSpec, places: tupl
         else:
             taken.add(found)
             spares.append((i, found))
-    hindrance, shortage = "", None
+    hindrance, lacks = "", {}
     if create and spec.driver == "static":
         hindrance = "all its nodes are in use"
     elif create:
         labels = _labels(request, spec, create)
         region = board.world.regions[spec.region_key]
         hindrance = launch_hindrance(labels, region, board.coming[spec.region_key], board.now)
-        shortage = _shortage(board, spec, labels)
-    return Offering(spec, tuple(spares), tuple(create), hindrance, shortage)
+        lacks = _lacks(board, spec, labels)
+    return Offering(spec, tuple(spares), tuple(create), hindrance, lacks)
 
 
 def _labels(request: Request, spec: ProviderSpec, places: list[int] | tuple[int, ...]) -> list[LabelSpec]:
     return [label for i in places if (label := spec.label(request.labels[i]))]
 
 
-def _shortage(board: Board, spec: ProviderSpec, labels: list[LabelSpec]) -> tuple[tuple[str, ...], Amount] | None:
-    for key, need in _needs_by_account(board, spec, labels).items():
-        short = board.ledger.shortage([key], need)
-        if short is not None:
-            return short
-    return None
+def _lacks(board: Board, spec: ProviderSpec, labels: list[LabelSpec]) -> dict[tuple[str, ...], Amount]:
+    needs = _needs_by_account(board, spec, labels)
+    return {key: short for key, need in needs.items() if (short := board.ledger.shortage(key, need))}
 
 
 def _needs_by_account(board: Board, spec: ProviderSpec, labels: list[LabelSpec]) -> dict[tuple[str, ...], Amount]:
@@ -189,23 +188,22 @@ def _reserve(board: Board, request: Request, offering: Offering) -> None:
     board.claimed.update(node for _, node in offering.spares)
     if not offering.create or offering.spec.driver == "static":
         return
+    if offering.lacks and not any(key in board.pressure for key in offering.lacks):
+        board.wants.append(offering.lacks)
+    board.pressure.update(offering.lacks)
     labels = _labels(request, offering.spec, offering.create)
     for key, need in _needs_by_account(board, offering.spec, labels).items():
-        short = board.ledger.shortage([key], need)
-        if short is not None:
-            board.pressure.setdefault(key, short[1])
         board.ledger.charge([key], need)
 
 
 def _is_first_in_line(board: Board, offering: Offering) -> bool:
     """Whether nobody before in the order waits for room in the same account."""
-    assert offering.shortage is not None
-    return offering.shortage[0] not in board.pressure
+    return not any(key in board.pressure for key in offering.lacks)
 
 
 def _lack(offering: Offering) -> tuple[bool, float, str]:
     """Least first: how much of the set must still be found, and where."""
-    lacking = sum(offering.shortage[1]) if offering.shortage else 0.0
+    lacking = max((sum(short) for short in offering.lacks.values()), default=0.0)
     return bool(offering.hindrance), lacking, offering.spec.canonical_name
 
 

@@ -1,4 +1,4 @@
-"""The pass that makes room: when requests wait for an account that is full, unassigned nodes in it go.
+"""The pass that makes room: when requests wait for accounts that are full, unassigned nodes in them go.
 
 Only if that (with what is being deleted already) gives the most urgent of them all it lacks: otherwise it has to wait
 for others anyway, and the ready nodes may still serve somebody.
@@ -11,30 +11,39 @@ from trunkline.pool.board import Board
 from trunkline.pool.model import Node, NodeState
 from trunkline.pool.quota import Amount, amount, keys_of
 
+Lacks = dict[tuple[str, ...], Amount]
+
 
 def trim(board: Board) -> None:
-    for key in sorted(board.pressure):
-        lacking = _minus_leaving(board, key, board.pressure[key])
+    leaving = [n for n in board.nodes.values() if n.state is NodeState.deleting] if board.wants else []
+    for wanted in board.wants:
+        lacks = dict(wanted)
+        for node in leaving:
+            _subtract(lacks, node)
         chosen: list[Node] = []
-        for node in _candidates(board, key):
-            if not any(part > 0 for part in lacking):
+        for node in _candidates(board, lacks):
+            if _is_met(lacks):
                 break
-            chosen.append(node)
-            lacking = [a - b for a, b in zip(lacking, amount(node.needs), strict=True)]
-        if not any(part > 0 for part in lacking):
+            if any(key in lacks and any(part > 0 for part in lacks[key]) for key in keys_of(node)):
+                chosen.append(node)
+                _subtract(lacks, node)
+        if _is_met(lacks):
             for node in chosen:
                 board.add(Delete(node.id, "others wait for its room"))
 
 
-def _minus_leaving(board: Board, key: tuple[str, ...], lacking: Amount) -> Amount:
-    for node in board.nodes.values():
-        if node.state is NodeState.deleting and key in keys_of(node):
-            lacking = [a - b for a, b in zip(lacking, amount(node.needs), strict=True)]
-    return lacking
+def _subtract(lacks: Lacks, node: Node) -> None:
+    for key in keys_of(node):
+        if key in lacks:
+            lacks[key] = [a - b for a, b in zip(lacks[key], amount(node.needs), strict=True)]
 
 
-def _candidates(board: Board, key: tuple[str, ...]) -> list[Node]:
-    """Unassigned nodes in the account, those beyond min-ready first, then those that are furthest from ready."""
+def _is_met(lacks: Lacks) -> bool:
+    return not any(part > 0 for short in lacks.values() for part in short)
+
+
+def _candidates(board: Board, lacks: Lacks) -> list[Node]:
+    """Unassigned nodes in these accounts, those beyond min-ready first, then those that are furthest from ready."""
     found: list[tuple[bool, bool, float, str]] = []
     for (tenant, provider, label), nodes in board.spare.items():
         spec = board.specs.get((tenant, provider))
@@ -42,6 +51,6 @@ def _candidates(board: Board, key: tuple[str, ...]) -> list[Node]:
         kept = label_spec.min_ready if label_spec else 0
         for position, node_id in enumerate(nodes):
             node = board.nodes[node_id]
-            if node_id not in board.claimed and not node.is_static and key in keys_of(node):
+            if node_id not in board.claimed and not node.is_static and any(key in lacks for key in keys_of(node)):
                 found.append((position < kept, node.state is NodeState.ready, -node.created, node_id))
     return [board.nodes[node_id] for *_, node_id in sorted(found)]
