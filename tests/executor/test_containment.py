@@ -3,8 +3,11 @@
 import asyncio
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -235,3 +238,37 @@ def test_a_dead_warm_process_is_replaced(executor: Executor, tmp_path: Path) -> 
     executor.go(work())
     assert executor.runner.starts == starts + 1
     assert threading.active_count() < 50
+
+
+LOST = """
+import asyncio, sys
+from collections.abc import Callable
+from pathlib import Path
+from tests.executor.scene import scene
+from tests.executor.test_containment import shell
+
+async def main() -> None:
+    async with scene(Path(sys.argv[1])) as s:
+        await s.run(s.request(run=(s.playbook("hangs", shell("echo at work; sleep 16180")),)))
+
+asyncio.run(main())
+"""
+
+
+def test_all_processes_die_with_a_killed_executor(tmp_path: Path) -> None:
+    lost = subprocess.Popen([sys.executable, "-c", LOST, str(tmp_path / "lost")], cwd=Path(__file__).parents[2])
+    try:
+        wait_until(lambda: processes_with("sleep 16180".replace(" ", "\0")) != [] or lost.poll() is not None)
+        assert lost.poll() is None
+    finally:
+        lost.kill()
+        lost.wait()
+    wait_until(lambda: processes_with(str(tmp_path / "lost")) == [])
+    wait_until(lambda: processes_with("sleep 16180".replace(" ", "\0")) == [])
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.05)

@@ -39,7 +39,7 @@ HIDDEN_IN_ERRORS = (
 )
 LONGEST_LINE = 1 << 20
 BATCH = 1 << 18
-MOST_FALLBACK_LINES = 10_000
+MOST_FALLBACK = 1 << 20  # characters that stand in for a console that is not there
 MOST_KEPT = 4 << 20  # characters of one output in job-output.json
 CENSORED = "Output suppressed because no_log was given"
 
@@ -315,9 +315,12 @@ class CallbackModule(CallbackBase):
         if log_id is None:
             return False
         hidden = result._task.no_log or result._result.get("censored")
-        texts = (
-            [] if hidden else [str(text)[:LONGEST_LINE] for text in shown_lines(result._result)[:MOST_FALLBACK_LINES]]
-        )
+        texts, room = [], MOST_FALLBACK
+        for text in [] if hidden else shown_lines(result._result):
+            room -= len(text) + 1
+            if room < 0:
+                break
+            texts.append(text)
         has_run = "delta" in result._result and result._result["delta"] is not None
         self.send({"type": "drain" if has_run or hidden else "drop", "id": log_id, "lines": texts})
         return True

@@ -27,6 +27,7 @@ MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 32, 4096, 16384, 1 << 18
 PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_SECCOMP = 1, 24, 22
 PR_SET_SECUREBITS, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 28, 38, 47, 4
 VOLATILE = ("/tmp", "/var/tmp", "/run", "/dev/shm")  # own and empty for each playbook
+MOST_PROCESSES = 8192
 SECUREBITS = 0b101111  # no root, no setuid fix-up, no ambient raise: each with its lock
 
 
@@ -123,11 +124,23 @@ def _make_place(place, descriptor):
 def _own_proc():
     """The processes of this namespace only; what changes the machine is read-only even for the user who may."""
     mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    _bound_processes()
     for name in ("sys", "sysrq-trigger", "irq", "bus", "fs", "acpi"):
         place = f"/proc/{name}"
         if os.path.exists(place):
             mount(place, place, None, MS_BIND | MS_REC)
             mount(None, place, None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
+
+
+def _bound_processes():
+    """A number of processes that no playbook needs. Only where the limit belongs to the namespace (Linux 6.14)."""
+    numbers = os.uname().release.split("-")[0].split(".")
+    if [int(number) for number in numbers[:2] if number.isdigit()] >= [6, 14]:
+        try:
+            with open("/proc/sys/kernel/pid_max", "w") as handle:
+                handle.write(str(MOST_PROCESSES))
+        except OSError:
+            pass  # the resource limit remains
 
 
 def _is_volatile(place):
