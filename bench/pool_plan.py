@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 import statistics
 import time
+from collections import Counter
 
 from bench.report import Report, median_s
-from trunkline.pool import Request, World, apply, plan
+from trunkline.pool import Request, RequestState, World, apply, plan
 from trunkline.sim.pool_world import Cloud, PoolSim
 
 PROVIDERS = {
@@ -48,15 +49,16 @@ def day(jobs_per_hour: int, hours: float, room: int, *, lose_region: bool = Fals
         when += choose.expovariate(jobs_per_hour / 3600)
         sim.ask("small", runs_s=choose.lognormvariate(6.3, 0.4), when=when)
     if lose_region:
-        lost = sim.world.providers[0].region_key
         middle = hours * 1800
-        sim.at(middle, lambda: sim.kill(lost))
         sim.run(middle)
-        waiting = {r.id for r in sim.world.requests.values() if r.provider == "p/" + "-".join(lost)}
+        served = Counter(r.provider for r in sim.world.requests.values() if r.state is RequestState.accepted)
+        lost = max(sim.world.providers, key=lambda spec: served[spec.canonical_name])
+        waiting = {r.id for r in sim.world.requests.values() if r.provider == lost.canonical_name}
+        sim.kill(lost.region_key)
         while waiting & {r for r, it in sim.world.requests.items() if it.state.value in ("requested", "accepted")}:
             sim.run(sim.now + 1.0)
         served_again = sim.now - middle
-        sim.at(middle + 3600, lambda: sim.revive(lost))
+        sim.at(middle + 3600, lambda: sim.revive(lost.region_key))
     begin = time.process_time()
     sim.run(hours * 3600 + 7200)
     cpu_s = time.process_time() - begin
