@@ -31,7 +31,7 @@ async def clone(
     """Make `destination` a clone of `project`, nothing checked out.
 
     refs: full ref → commit: all that shall exist there. before: branch → commit before the item's own changes, where
-    it differs. self_contained: objects are linked or copied, so that the clone lives without the store (a sandbox
+    it differs. self_contained: objects are copied, so that the clone lives without the store (a sandbox
     does not see it); else they are borrowed.
     """
     if destination.exists():
@@ -60,22 +60,13 @@ def _take_objects(bare: Path, git_dir: Path, self_contained: bool) -> None:
         (git_dir / "objects" / "info").mkdir(parents=True, exist_ok=True)
         (git_dir / "objects" / "info" / "alternates").write_text(f"{bare / 'objects'}\n")
         return
+    # Copies, never hard links: a job owns its files, and must not be able to write into the store through them.
     shutil.rmtree(git_dir / "objects")
     try:
-        shutil.copytree(bare / "objects", git_dir / "objects", copy_function=_link)
+        shutil.copytree(bare / "objects", git_dir / "objects")
     except shutil.Error:  # an object was repacked under our hands: take what is there now
         shutil.rmtree(git_dir / "objects")
         shutil.copytree(bare / "objects", git_dir / "objects")
-
-
-def _link(source: str, target: str) -> str:
-    import os
-
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
-    return target
 
 
 async def check_out(destination: Path, ref: str) -> str:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from trunkline.executor import (
     SandboxPaths,
     WarmRunner,
     clean_leftovers,
+    keep_logs,
     jobdir,
     run_build,
     serve_console,
@@ -174,11 +173,7 @@ class Executing:
 
     def _keep_logs(self, request: BuildRequest) -> None:
         """Copy a finished build's logs to where the web service shows them."""
-        logs = self.site.job_dir / request.uuid / "work" / "logs"
-        place = self.settings.log_dir / request.tenant / request.uuid
-        shutil.rmtree(place, ignore_errors=True)
-        with contextlib.suppress(FileNotFoundError):
-            shutil.copytree(logs, place, symlinks=True)
+        keep_logs(self.site.job_dir, request.uuid, self.settings.log_dir / request.tenant / request.uuid)
 
     def _stored(self, row: dict[str, Any]) -> str | None:
         place = self.settings.log_dir / row["tenant"] / row["uuid"]

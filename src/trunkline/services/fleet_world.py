@@ -106,7 +106,7 @@ def _headroom(row: Row, spec: Mapping[str, Any] | None, label: Mapping[str, Any]
     """How many more servers of the label fit, by the cloud's quota and the provider's limits; None: nobody knows."""
     quota = row["quota"] or {}
     limits, unmanaged = quota.get("limits") or {}, quota.get("unmanaged") or {}
-    flavor = ((label or {}).get("flavor") or {}).get("name")
+    flavor = ((label or {}).get("flavor") or {}).get("flavor_name")
     needs = {"instances": 1, **{k: v for k, v in _flavor(row, flavor).items() if v}}
     room: list[int] = []
     for resource in _RESOURCES:

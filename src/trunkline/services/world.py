@@ -216,6 +216,14 @@ finger_port={self.ports["finger"]}
 variables={variables}
 hostname=demo
 
+[launcher]
+busy_interval=0.3
+idle_interval=2
+sweep_interval=2
+leak_grace=3
+api_timeout=5
+plan_interval=0.5
+
 [fleet]
 dns_port={self.ports["dns"]}
 vantages=one=127.0.0.1, two=127.0.0.2

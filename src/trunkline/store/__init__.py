@@ -13,6 +13,13 @@ the truth.
 """
 
 from trunkline.store.database import Connection, Database, listen, notify
-from trunkline.store.migrate import migrate
+
+
+def migrate(dburi: str) -> None:
+    """See `migrate.migrate`; imported when it is called, since few processes do."""
+    from trunkline.store.migrate import migrate as run
+
+    run(dburi)
+
 
 __all__ = ["Connection", "Database", "listen", "migrate", "notify"]
