@@ -26,11 +26,12 @@ class Visit:
 
 
 class Desk:
-    """Builds ask here how they should end. They go on at once unless the test holds their change."""
+    """Builds ask here how they should end. They go on at once unless the test holds them."""
 
     def __init__(self) -> None:
         self.visits: list[Visit] = []
-        self._held: set[str] = set()
+        self._holds = False
+        self._free: set[str] = set()
         self._verdicts: dict[str, str] = {}
         self._lock = threading.Lock()
         self._server = _serve(self._handler())
@@ -41,9 +42,10 @@ class Desk:
         self._server.shutdown()
         self._server.server_close()
 
-    def hold(self, number: int) -> None:
-        """Builds of this change wait at the desk from now on."""
-        self._held.add(str(number))
+    def hold(self) -> None:
+        """Whoever comes from now on waits."""
+        self._free.clear()
+        self._holds = True
 
     def fail(self, number: int) -> None:
         """Builds of this change fail from now on."""
@@ -58,12 +60,12 @@ class Desk:
 
     def release(self, number: int) -> None:
         """Let the change's builds go on, those that wait and those that come."""
-        self._held.discard(str(number))
+        self._free.add(str(number))
         for visit in self.of(number):
             visit.done.set()
 
     def release_all(self) -> None:
-        self._held.clear()
+        self._holds = False
         with self._lock:
             for visit in self.visits:
                 visit.done.set()
@@ -77,7 +79,7 @@ class Desk:
                 visit = Visit(asked["job"], asked["change"], asked["pipeline"], asked["build"], int(asked["attempt"]))
                 number = visit.change.partition(",")[0]
                 visit.verdict = desk._verdicts.get(number, "pass")
-                if number not in desk._held:
+                if not desk._holds or number in desk._free:
                     visit.done.set()
                 with desk._lock:
                     desk.visits.append(visit)

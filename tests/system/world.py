@@ -24,6 +24,7 @@ from urllib.parse import urlencode
 from tests.connections.people import PASSWORDS, People, Pushed, wait_for
 from tests.system import content
 from tests.system.desk import Desk, ReviewProxy
+from trunkline.services.children import die_with_parent
 
 TENANT = "small"
 DEADLINE_S = 120.0
@@ -141,13 +142,16 @@ auth_type=basic
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                preexec_fn=die_with_parent(signal.SIGTERM),
             )
 
     def log(self, part: str = "serve") -> str:
         path = self.folder / "log" / part
         return path.read_text(errors="replace") if path.exists() else ""
 
-    def until(self, what: str, condition: Callable[[], Any], deadline_s: float = DEADLINE_S, alive: str = "serve") -> Any:
+    def until(
+        self, what: str, condition: Callable[[], Any], deadline_s: float = DEADLINE_S, alive: str = "serve"
+    ) -> Any:
         """The first true value of the condition. Fails at once when a part has ended that should not."""
 
         def look() -> Any:
@@ -181,18 +185,20 @@ auth_type=basic
         os.kill(old, signal.SIGKILL)
         self.until(f"{service} is started again", lambda: self.pid(service) not in (0, old))
 
+    def comments(self, number: int) -> dict[str, list[dict[str, Any]]]:
+        """Comments on lines by path."""
+        found: dict[str, list[dict[str, Any]]] = self.review.client("admin").call("GET", f"changes/{number}/comments")
+        return found
+
     def kill_database(self) -> None:
         """SIGKILL for PostgreSQL's whole process group; ends when it answers again."""
         old = int(self.supervised()["postgres"])
         os.killpg(old, signal.SIGKILL)
         self.until("PostgreSQL is started again", lambda: int(self.supervised()["postgres"] or 0) not in (0, old))
 
-    def stop_service(self, service: str) -> contextlib.AbstractContextManager[None]:
-        """Keep a service from working for the block: it is stopped, then killed, as if its machine had frozen."""
-        return self._frozen(service)
-
     @contextlib.contextmanager
-    def _frozen(self, service: str) -> Iterator[None]:
+    def without(self, service: str) -> Iterator[None]:
+        """Nothing of a service for the block: it is stopped as if its machine had frozen, and killed at the end."""
         pid = self.pid(service)
         os.kill(pid, signal.SIGSTOP)
         try:
@@ -234,7 +240,9 @@ auth_type=basic
             self.review.approve(number)
 
     def change(self, number: int) -> dict[str, Any]:
-        return self.review.client("admin").change(number, "DETAILED_LABELS", "MESSAGES", "CURRENT_REVISION", "DETAILED_ACCOUNTS")
+        return self.review.client("admin").change(
+            number, "DETAILED_LABELS", "MESSAGES", "CURRENT_REVISION", "DETAILED_ACCOUNTS"
+        )
 
     def vote(self, number: int) -> int:
         """What the system votes for Verified now."""
@@ -247,13 +255,17 @@ auth_type=basic
         return [m["message"] for m in messages if m.get("author", {}).get("username") == "zuul"]
 
     def reports(self, number: int, pipeline: str, patchset: int = 1) -> list[str]:
-        """The messages of the system that tell how a pipeline ended for a patch set."""
-        ends = (f"({pipeline} pipeline)", f"{pipeline} pipeline", f"{pipeline}-pipeline")
-        return [
-            text
-            for text in self.said(number)
-            if text.startswith(f"Patch Set {patchset}:") and any(e in text for e in ends) and "Starting" not in text
+        """The messages of the system that tell how a pipeline ended for a patch set: each names its buildset."""
+        own = [
+            b["uuid"]
+            for b in self.buildsets(number, pipeline)
+            if any(r["patchset"] == str(patchset) for r in b["refs"])
         ]
+        return [text for text in self.said(number) if any(f"buildset/{uuid}" in text for uuid in own)]
+
+    def buildsets(self, number: int, pipeline: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.rest("buildsets", change=number, pipeline=pipeline)
+        return found
 
     def wait_vote(self, number: int, value: int, deadline_s: float = DEADLINE_S) -> None:
         self.until(f"change {number} has Verified {value:+}", lambda: self.vote(number) == value, deadline_s)

@@ -1,0 +1,62 @@
+"""Clouds that misbehave: the region is circled out with the reason shown, and the work goes elsewhere."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.system.world import Installation
+
+pytestmark = [pytest.mark.world, pytest.mark.xdist_group("world"), pytest.mark.timeout(900)]
+
+
+def judged(world: Installation, *numbers: int) -> None:
+    for number in numbers:
+        world.wait_vote(number, 1)
+
+
+@pytest.mark.parametrize(
+    ("faults", "reason"),
+    [
+        (
+            [{"kind": "token-expired"}, {"kind": "api-error", "service": "identity", "status": 401}],
+            "credentials refused",
+        ),
+        ([{"kind": "api-slow", "delay_s": 8}], "timeout"),
+    ],
+    ids=["refuses-credentials", "times-out"],
+)
+def test_a_cloud_that_does_not_serve_is_circled_out_with_the_reason(
+    world: Installation, faults: list[dict[str, object]], reason: str
+) -> None:
+    before = world.made("alpha")
+    for fault in faults:
+        world.fault(**fault, cloud="alpha")  # type: ignore[arg-type]
+    numbers = [world.push("demo/app") for _ in range(2)]
+    judged(world, *numbers)
+    world.until("the region is down", lambda: world.region("alpha")["state"] == "down")
+    assert reason in world.region("alpha")["reason"]
+    assert reason in world.get("t/small/pool")
+    assert world.made("alpha") - before == 0 or reason == "timeout"
+    world.clear_faults()
+    world.until("the region is well again", lambda: world.region("alpha")["state"] == "healthy")
+    world.wait_drained()
+
+
+def test_a_cloud_that_lies_about_its_quota_gets_no_more_than_it_takes(world: Installation) -> None:
+    world.fault("quota-full", cloud="alpha")
+    world.fault("quota-lies", cloud="alpha", add=100)
+    numbers = [world.push("demo/app") for _ in range(2)]
+    judged(world, *numbers)
+    for number in numbers:
+        assert [b["result"] for b in world.builds(number)] == ["SUCCESS"]
+    world.wait_drained()
+
+
+def test_a_server_that_never_answers_ssh_is_deleted_and_tried_elsewhere(world: Installation) -> None:
+    world.fault("never-ssh", count=1)
+    number = world.push("demo/app")
+    world.until("the build runs", lambda: world.desk.of(number))
+    world.wait_vote(number, 1)
+    assert [b["result"] for b in world.builds(number)] == ["SUCCESS"]
+    assert "node.unreachable" in world.log()
+    world.wait_drained()
