@@ -85,9 +85,10 @@ async def create_buildset(
 
 
 async def close_buildset(conn: Connection, uuid: str, result: str, message: str) -> None:
+    """An item has its result; an empty message leaves what was reported."""
     await conn.execute(
         """
-        update buildsets set result = %s, message = %s,
+        update buildsets set result = %s, message = coalesce(nullif(%s, ''), message),
             first_build_start_time = (select min(start_time) from builds where buildset_uuid = %s),
             last_build_end_time = (select max(end_time) from builds where buildset_uuid = %s)
         where uuid = %s
