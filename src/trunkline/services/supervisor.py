@@ -87,17 +87,26 @@ class Supervisor:
         migrate(self.settings.dburi)
 
     def _start_missing(self) -> None:
-        if self.postgres is not None and not self.postgres.is_alive():
-            log.error("postgres.died")
-            self.postgres.start()
+        changed = self._restart_database()
         now = time.monotonic()
-        changed = False
         for child in self.children:
             if not child.pid and now >= child.not_before:
                 self._fork(child)
                 changed = True
         if changed:
             self._write_state()
+
+    def _restart_database(self) -> bool:
+        """Start the embedded database again if it has died. Services wait for it meanwhile."""
+        if self.postgres is None or self.postgres.is_alive():
+            return False
+        log.error("postgres.died")
+        try:
+            self.postgres.start()
+        except RuntimeError as problem:  # a full disk, say: it may be mended while everything else stands by
+            log.error("postgres.not_started", detail=str(problem))
+            return False
+        return True
 
     def _fork(self, child: Child) -> None:
         arrange = die_with_parent(signal.SIGKILL)
