@@ -48,7 +48,11 @@ STATUS: web.AppKey[StatusCache] = web.AppKey("status", StatusCache)
 
 def routes() -> list[web.RouteDef]:
     base = "/api/tenant/{tenant_name}/status"
-    return [web.get(base, status), web.get(f"{base}/change/{{ref_id:.+}}", status_change)]
+    return [
+        web.get(base, status),
+        web.get(f"{base}/change/{{ref_id:.+}}", status_change),
+        web.get("/api/tenant/{tenant_name}/explain/{change:.+}", explain),
+    ]
 
 
 async def status(request: web.Request) -> web.Response:
@@ -72,6 +76,14 @@ async def status_change(request: web.Request) -> web.Response:
     tenant = await context(request).reader(request)
     kept = await within(request.app[STATUS].get(tenant.name))
     return as_json(items_of(kept.status, request.match_info["ref_id"]), headers={"Cache-Control": "public, max-age=1"})
+
+
+async def explain(request: web.Request) -> web.Response:
+    """Ours: why a change is where it is, and what happened to it."""
+    check_query(request)
+    ctx = context(request)
+    tenant = await ctx.reader(request)
+    return as_json(await within(ctx.source.explain(tenant.name, request.match_info["change"])))
 
 
 def items_of(status: Json, ref_id: str) -> list[Json]:
