@@ -43,7 +43,7 @@ class Desk:
         self._server.server_close()
 
     def hold(self) -> None:
-        """Whoever comes from now on waits."""
+        """Builds of changes that come from now on wait; those of branches never do."""
         self._free.clear()
         self._holds = True
 
@@ -79,7 +79,7 @@ class Desk:
                 visit = Visit(asked["job"], asked["change"], asked["pipeline"], asked["build"], int(asked["attempt"]))
                 number = visit.change.partition(",")[0]
                 visit.verdict = desk._verdicts.get(number, "pass")
-                if not desk._holds or number in desk._free:
+                if not desk._holds or number in desk._free or not number.isdigit():
                     visit.done.set()
                 with desk._lock:
                     desk.visits.append(visit)

@@ -15,8 +15,11 @@ pytestmark = [pytest.mark.world, pytest.mark.xdist_group("world"), pytest.mark.t
 
 def judge(world: Installation, number: int, lost: int = 0) -> None:
     """One vote and one report a pipeline, one landing, one build a job besides those that were lost, no server left."""
+    tip = world.change(number)["current_revision"]
+    world.until("the post job has run", lambda: world.rest("builds", pipeline="post", newrev=tip, complete="true"))
     world.wait_drained()
     assert world.change(number)["status"] == "MERGED"
+    assert [b["result"] for b in world.rest("builds", pipeline="post", newrev=tip)] == ["SUCCESS"]
     for pipeline in ("check", "gate"):
         assert len(world.reports(number, pipeline)) == 1, world.said(number)
         assert [b["result"] for b in world.buildsets(number, pipeline)] == ["SUCCESS"]

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -23,7 +25,7 @@ from trunkline.services.reporting import Reporting
 from trunkline.services.routing import Routing
 from trunkline.services.sources import Sources
 from trunkline.services.tenants import Applying, apply_tenant_file
-from trunkline.store import configuration, events, futures, leases, streams, tasks
+from trunkline.store import Connection, configuration, events, futures, leases, streams, tasks
 
 log = structlog.get_logger()
 
@@ -90,22 +92,48 @@ async def _listen(process: Process, driver: Driver) -> None:
     while not process.stop.is_set():
         try:
             async with leases.held(process.db, f"listen:{driver.name}"):
-                async with process.db.transaction() as conn:
-                    kept = await streams.position(conn, driver.name)
-                    names = [
-                        project["name"]
-                        for tenant in await configuration.tenants(conn)
-                        for project in tenant["spec"]["projects"]
-                        if project["connection"] == driver.name
-                    ]
-                driver.watch(names)
-                since = msgspec.convert(kept, Position) if kept else None
-                await driver.listen(lambda event: _take(process, event), since)
+                while not process.stop.is_set():
+                    await _listen_for(process, driver)
         except asyncio.CancelledError:
             raise
         except Exception:
             log.exception("connection.failed", connection=driver.name)
             await asyncio.sleep(1.0)
+
+
+async def _listen_for(process: Process, driver: Driver) -> None:
+    """Listen, from where listening ended last, until there are projects whose refs nobody has looked at yet."""
+    async with process.db.transaction() as conn:
+        watched = await _watched(conn, driver.name)
+        kept, heads = await streams.position(conn, driver.name), await streams.heads(conn, driver.name)
+    driver.watch(watched)
+    since = Position(kept["at"], heads) if kept else None
+
+    async def keep(project: str, refs: Mapping[str, str]) -> None:
+        async with process.db.transaction() as conn:
+            await streams.keep_heads(conn, driver.name, project, dict(refs))
+            await streams.begin(conn, driver.name, msgspec.to_builtins(Position(time.time())))
+
+    listening = asyncio.create_task(driver.listen(lambda event: _take(process, event), since, keep))
+    try:
+        while not (await asyncio.wait({listening}, timeout=JANITOR_S))[0]:
+            async with process.db.transaction() as conn:
+                if await _watched(conn, driver.name) - watched:
+                    return
+        listening.result()
+    finally:
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+
+
+async def _watched(conn: Connection, connection: str) -> set[str]:
+    """The connection's projects of all tenants."""
+    return {
+        project["name"]
+        for tenant in await configuration.tenants(conn)
+        for project in tenant["spec"]["projects"]
+        if project["connection"] == connection
+    }
 
 
 async def _take(process: Process, event: TriggerEvent) -> None:
@@ -114,6 +142,9 @@ async def _take(process: Process, event: TriggerEvent) -> None:
         if await streams.is_new(conn, event.connection, event.delivery):
             body = {"kind": "trigger", "event": msgspec.to_builtins(event)}
             await events.post(conn, f"router:{event.connection}", body)
+        if event.type == "ref-updated" and event.ref:
+            newrev = None if event.is_delete else event.newrev
+            await streams.move_head(conn, event.connection, event.project, event.ref, newrev)
         await streams.keep_position(conn, event.connection, msgspec.to_builtins(Position(event.at)))
 
 

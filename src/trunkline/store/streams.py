@@ -1,4 +1,4 @@
-"""How far each connection's stream of events has been read, and which happenings were taken."""
+"""How far each connection's stream of events has been read, which happenings were taken, and where refs were then."""
 
 from __future__ import annotations
 
@@ -23,6 +23,42 @@ async def keep_position(conn: Connection, connection: str, position: dict[str, A
         on conflict (connection) do update set position = excluded.position, seen = clock_timestamp()
         """,
         (connection, Jsonb(position)),
+    )
+
+
+async def begin(conn: Connection, connection: str, position: dict[str, Any]) -> None:
+    """Where reading began, unless something was read before."""
+    await conn.execute(
+        "insert into stream_positions (connection, position) values (%s, %s) on conflict do nothing",
+        (connection, Jsonb(position)),
+    )
+
+
+async def heads(conn: Connection, connection: str) -> dict[str, dict[str, str]]:
+    """The last known tips by project and full ref."""
+    cursor = await conn.execute("select project, heads from stream_heads where connection = %s", (connection,))
+    return {row["project"]: row["heads"] for row in await cursor.fetchall()}
+
+
+async def keep_heads(conn: Connection, connection: str, project: str, heads: dict[str, str]) -> None:
+    await conn.execute(
+        """
+        insert into stream_heads (connection, project, heads) values (%s, %s, %s)
+        on conflict (connection, project) do update set heads = excluded.heads
+        """,
+        (connection, project, Jsonb(heads)),
+    )
+
+
+async def move_head(conn: Connection, connection: str, project: str, ref: str, newrev: str | None) -> None:
+    """A ref moved, or is gone; of projects whose tips are not kept nothing is noted."""
+    await conn.execute(
+        """
+        update stream_heads set heads = (heads - %(ref)s::text) ||
+            case when %(newrev)s::text is null then '{}' else jsonb_build_object(%(ref)s::text, %(newrev)s::text) end
+        where connection = %(connection)s and project = %(project)s
+        """,
+        {"connection": connection, "project": project, "ref": ref, "newrev": newrev},
     )
 
 

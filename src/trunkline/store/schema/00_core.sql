@@ -146,6 +146,12 @@ create table stream_positions (
     position jsonb not null,
     seen timestamptz not null default clock_timestamp()
 );
+create table stream_heads (
+    connection text not null,
+    project text not null,
+    heads jsonb not null,
+    primary key (connection, project)
+);
 create table seen_deliveries (
     connection text not null,
     delivery text not null,
