@@ -129,7 +129,7 @@ def test_a_report_whose_answer_never_came_is_not_said_again(world: Installation)
     world.until("the report is sent", world.proxy.kept.is_set)
     world.kill("scheduler")
     world.proxy.go_on()
-    world.until("the item has left", lambda: not world.items())
+    world.wait_done("report.send")
     assert world.vote(number) == 1
     assert len(world.reports(number, "check")) == 1, world.said(number)
 

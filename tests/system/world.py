@@ -21,10 +21,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import psycopg
+
 from tests.connections.people import PASSWORDS, People, Pushed, wait_for
 from tests.system import content
 from tests.system.desk import Desk, ReviewProxy
 from trunkline.services.children import die_with_parent
+from trunkline.services.settings import Settings
 
 TENANT = "small"
 DEADLINE_S = 120.0
@@ -206,6 +209,17 @@ auth_type=basic
         finally:
             os.kill(pid, signal.SIGKILL)
             self.until(f"{service} is started again", lambda: self.pid(service) not in (0, pid))
+
+    def wait_done(self, task: str) -> None:
+        """Until no task of that name waits or runs: nothing outside shows when a second try has ended well."""
+        query = "select count(*) from procrastinate_jobs where task_name = %s and status in ('todo', 'doing')"
+
+        def is_done() -> bool:
+            with psycopg.connect(Settings.read(self.config).dburi) as conn:
+                row = conn.execute(query, (task,)).fetchone()
+                return row is not None and row[0] == 0
+
+        self.until(f"every {task} is done", is_done)
 
     # ------------------------------------------------------------------ people
 
