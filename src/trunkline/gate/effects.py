@@ -69,7 +69,7 @@ class BuildsetCreated(Effect, frozen=True):
 
 
 class BuildsetClosed(Effect, frozen=True):
-    """`result` as Zuul names it: SUCCESS, FAILURE, MERGE_CONFLICT, CONFIG_ERROR, NO_JOBS, DEQUEUED."""
+    """`result` as Zuul names it: SUCCESS, FAILURE, MERGE_CONFLICT, MERGE_FAILURE, CONFIG_ERROR, NO_JOBS, DEQUEUED."""
 
     item: ItemId
     future: FutureId

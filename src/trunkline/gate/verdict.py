@@ -182,11 +182,13 @@ def has_landed(desk: Desk, item: Item) -> None:
 
 
 def landing_refused(desk: Desk, item: Item, reason: str, landed: tuple[RefKey, ...]) -> None:
-    """The review system did not take it: a failure, and those behind are reset."""
+    """The review system did not take it: those behind are reset. The success report stands, nothing else is said."""
     assert item.future is not None
     desk.remember_landed(landed)
     message = f"This change could not be landed: {reason}" if reason else "This change could not be landed."
-    _reject(desk, item, item.future, ReportKind.FAILURE, "FAILURE", message)
+    desk.emit(BuildsetClosed(item.id, item.future.id, "MERGE_FAILURE", message))
+    desk.window = shrunk(desk.window, desk.settings)
+    leave(desk, item, "MERGE_FAILURE")
 
 
 def reported(desk: Desk, item: Item) -> None:
