@@ -24,6 +24,7 @@ log = structlog.get_logger()
 
 HEARTBEAT_S = 2.0
 DRAIN_S = 8.0
+GROUP = "TRUNKLINE_GROUP"  # set by a supervisor for what it starts: "whole" if that is every kind of service
 
 
 @dataclass
@@ -133,13 +134,18 @@ def run_service(kind: str, settings: Settings, main: Main, *, instance: str = "1
     return 0
 
 
+def _details() -> dict[str, Any]:
+    group = os.environ.get(GROUP)
+    return {"group": group} if group else {}
+
+
 async def _run(kind: str, settings: Settings, main: Main, instance: str) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with await Database.open(settings.dburi, name=f"trunkline-{kind}") as db:
-        process = Process(kind, settings, db, stop, instance)
+        process = Process(kind, settings, db, stop, instance, _details())
         beating = asyncio.create_task(process.heartbeat())
         log.info("service.started", kind=kind)
         try:

@@ -21,7 +21,7 @@ import structlog
 from trunkline.services.catalogue import SERVICES, main_of
 from trunkline.services.children import die_with_parent
 from trunkline.services.postgres import EmbeddedPostgres
-from trunkline.services.process import DRAIN_S, configure_logging, run_service
+from trunkline.services.process import DRAIN_S, GROUP, configure_logging, run_service
 from trunkline.services.settings import Settings
 
 log = structlog.get_logger()
@@ -53,6 +53,7 @@ class Supervisor:
         self.debug = debug
         self.children = [Child(*(name.split(":", 1) if ":" in name else (name,))) for name in services]
         self.postgres = EmbeddedPostgres(settings.embedded_database) if settings.embedded_database else None
+        self.is_whole = {child.service for child in self.children} >= set(SERVICES)
         self._stopping = False
 
     @property
@@ -117,6 +118,8 @@ class Supervisor:
             status = 1
             try:
                 arrange()
+                if self.is_whole:
+                    os.environ[GROUP] = "whole"
                 for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
                     signal.signal(number, signal.SIG_DFL)
                 with contextlib.suppress(OSError):

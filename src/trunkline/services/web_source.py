@@ -36,6 +36,7 @@ log = structlog.get_logger()
 ESTIMATES_FRESH_S = 30.0
 TENANT_FILE_FRESH_S = 5.0
 MOST_STATES = 512
+PLAIN_KINDS = frozenset({"scheduler", "executor", "web"})  # what one group for everything shows as components
 # Which part of the page a hint of the store concerns.
 TOPICS: Mapping[str, tuple[str, ...]] = {
     "status": ("queues", "builds", "fleet"),
@@ -131,6 +132,8 @@ class StoreSource(StoreActions):
             rows = await components.listed(conn)
         out: dict[str, list[Json]] = {}
         for row in rows:
+            if row["details"].get("group") == "whole" and row["kind"] not in PLAIN_KINDS:
+                continue
             entry = {"hostname": row["hostname"], "state": row["state"], "version": row["version"]}
             out.setdefault(row["kind"], []).append(entry)
         return out
