@@ -290,6 +290,9 @@ class Connection(Protocol):
     async def report(self, report: Report) -> None:
         """Post message, votes and comments. Only the current patch set takes them. Raises ReportRefused."""
 
+    async def was_said(self, report: Report) -> bool:
+        """Whether this report's message stands on the change already: asked when a try to send it was cut off."""
+
     async def land(self, change: ChangeInfo) -> None:
         """Land this patch set; returns when it has landed (also if it had before). Raises LandingRefused."""
 

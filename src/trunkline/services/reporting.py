@@ -11,7 +11,6 @@ import structlog
 
 from trunkline.config import ConfigError, FrozenJob, Pipeline
 from trunkline.connections import (
-    ChangeInfo,
     ChangeNotFound,
     ConnectionFailed,
     FileComment,
@@ -27,7 +26,7 @@ from trunkline.gate.events import LandingRefused as LandingRefusedEvent
 from trunkline.services.layouts import Layouts
 from trunkline.services.report_text import JobLine, compose, first_line, message_of
 from trunkline.services.sources import Sources
-from trunkline.store import Connection, Database, builds, events, futures, refs
+from trunkline.store import Connection, Database, builds, events, futures, said
 
 log = structlog.get_logger()
 
@@ -55,9 +54,9 @@ class Reporting:
             definition, message, comments = described
             action = "failure" if kind == "enqueue-refused" else kind
             for change in effect.changes:
-                await self._tell(
-                    definition.reporters_for(action), definition, change, message, comments.get(change.key, {})
-                )
+                key = _report_key(tenant, pipeline, effect, kind, change)
+                on_lines = comments.get(change.key, {})
+                await self._tell(key, definition.reporters_for(action), definition, change, message, on_lines)
         if effect.answer:
             async with self.db.transaction() as conn:
                 await events.post(conn, owner, ReportSent(effect.item, kind))
@@ -70,10 +69,9 @@ class Reporting:
             return
         definition, message, _ = described
         reporters = definition.reporters_for("success")
-        infos = await self._infos(effect.changes)
         for change in effect.changes:
-            if not (info := infos.get(change.key)) or not info.is_merged:
-                await self._tell(reporters, definition, change, message, {})
+            key = _report_key(tenant, pipeline, effect, "success", change)
+            await self._tell(key, reporters, definition, change, message, {})
         landed: list[Any] = []
         for change in effect.changes:
             options = reporters.get(change.connection)
@@ -116,13 +114,9 @@ class Reporting:
                 await asyncio.sleep(PAUSE_S * attempt)
         return problem
 
-    async def _infos(self, changes: Sequence[Change]) -> dict[str, ChangeInfo]:
-        async with self.db.transaction() as conn:
-            found = await refs.get(conn, [change.key for change in changes])
-        return {key: msgspec.convert(info, ChangeInfo) for key, info in found.items()}
-
     async def _tell(
         self,
+        key: str,
         reporters: Mapping[str, Any],
         pipeline: Pipeline,
         change: Change,
@@ -147,16 +141,28 @@ class Reporting:
             labels=labels,
             comments=comments,
         )
+        async with self.db.transaction() as conn:
+            before = await said.intend(conn, key)
+        if before != "said" and await self._send(change, report, perhaps=before == "perhaps"):
+            async with self.db.transaction() as conn:
+                await said.done(conn, key)
+
+    async def _send(self, change: Change, report: Report, *, perhaps: bool) -> bool:
+        """Send a report, unless an earlier try that was cut off did. False if it cannot be told now."""
+        driver = self.sources[change.connection]
         for attempt in range(1, TRIES + 1):
             try:
-                await self.sources[change.connection].report(report)
-                return
+                if not (perhaps and await driver.was_said(report)):
+                    await driver.report(report)
+                return True
             except (ReportRefused, ChangeNotFound) as problem:
                 log.warning("report.refused", change=change.key, detail=str(problem))
-                return
+                return True
             except ConnectionFailed as problem:
                 log.warning("report.failed", change=change.key, attempt=attempt, detail=str(problem))
+                perhaps = True
                 await asyncio.sleep(PAUSE_S * attempt)
+        return False
 
     async def _describe(
         self, tenant: str, pipeline: str, future_id: str, kind: str, effect: e.Report | e.Land
@@ -170,17 +176,17 @@ class Reporting:
             future = await futures.get(conn, future_id) if future_id else None
             rows = await builds.of_buildset(conn, future_id) if future_id else []
             jobs = {name: await self._job(conn, future_id, name, effect) for name in {r["job_name"] for r in rows}}
-        said = effect.message if isinstance(effect, e.Report) else ""
+        words = effect.message if isinstance(effect, e.Report) else ""
         result = effect.result if isinstance(effect, e.Report) else "SUCCESS"
         files = effect.files if isinstance(effect, e.Report) else ()
         errors = msgspec.convert(future["errors"], list[ConfigError]) if future else []
         if kind == "failure" and result == "CONFIG_ERROR":
             kind = "config-error"
         text = compose(
-            first_line(definition, kind, result, said),
+            first_line(definition, kind, result, words),
             item_url=self._item_url(effect, future_id, kind),
             lines=[] if kind in SAID_BY_ITSELF else self._lines(rows, jobs),
-            detail=_detail(kind, said, errors, files),
+            detail=_detail(kind, words, errors, files),
             warnings=[w for row in rows for w in row["warnings"]],
             debug=future["debug"] if future and kind not in SAID_BY_ITSELF else (),
             footer="" if kind in SAID_BY_ITSELF else definition.footer_message,
@@ -188,7 +194,9 @@ class Reporting:
         )
         if future_id and kind not in SAID_BY_ITSELF:
             async with self.db.transaction() as conn:
-                message = compose(first_line(definition, kind, result, said), detail=_detail(kind, said, errors, files))
+                message = compose(
+                    first_line(definition, kind, result, words), detail=_detail(kind, words, errors, files)
+                )
                 await builds.set_buildset_message(conn, future_id, message.strip())
         return definition, text, _comments(effect.changes, errors, rows)
 
@@ -231,6 +239,11 @@ class Reporting:
         if change.number is None:
             return ""
         return f"{self.web_root}status/change/{change.number},{change.patchset}"
+
+
+def _report_key(tenant: str, pipeline: str, effect: e.Report | e.Land, kind: str, change: Change) -> str:
+    """Tells reports apart: the same happening is said once to a change, however often it is tried."""
+    return "/".join((tenant, pipeline, effect.item, effect.future, effect.event_id, kind, change.key))
 
 
 def _detail(kind: str, said: str, errors: Sequence[ConfigError], files: Sequence[str]) -> str:

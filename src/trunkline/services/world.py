@@ -90,9 +90,9 @@ class World:
             secret = pool.submit(self._encrypted_token)
             seeding.result()
             self.say("repositories are pushed")
-            projects = [name for name in PROJECTS if name != "jobs"]
+            projects = [name for name in PROJECTS if name != "config"]
             list(pool.map(self._push_project, projects))
-            self._push_project("jobs", {"@TOKEN@": secret.result()})
+            self._push_project("config", {"@TOKEN@": secret.result()})
         self.clouds = self._ready("cloud", self.home / "cloud" / "ready")
         self._write_configuration(tenants=True)
         self._reconfigure()
@@ -217,7 +217,7 @@ variables={variables}
 hostname=demo
 
 [launcher]
-busy_interval=0.3
+busy_interval=0.5
 idle_interval=2
 sweep_interval=2
 leak_grace=3
@@ -293,12 +293,12 @@ auth_type=basic
             admin.create_project(project, branches=["main"], empty_commit=True)
 
     def _encrypted_token(self) -> str:
-        """The site's token, encrypted with the key of the project `jobs`, as lines of a secret."""
+        """The site's token, encrypted with the key of the project `config`, as lines of a secret."""
 
         async def public_key() -> str:
             async with await Database.open(self._dburi(), name="trunkline-world") as db:
                 async with db.transaction() as conn:
-                    return (await Keystore(PASSWORD).pair(conn, "review/jobs", SECRETS))[1]
+                    return (await Keystore(PASSWORD).pair(conn, "review/config", SECRETS))[1]
 
         self._wait_for_database()
         chunks = encrypt("a token that only post-review jobs see", asyncio.run(public_key()))

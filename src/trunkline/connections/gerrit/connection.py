@@ -297,6 +297,18 @@ class GerritConnection:
         text = answer.stderr.partition("\n\nfatal: one or more reviews failed")[0]
         return text.removeprefix("error: ").removeprefix("fatal: ").strip()
 
+    async def was_said(self, report: Report) -> bool:
+        if self._rest is None:
+            found = [_as_rest(json) for json in await self._query_by_ssh(f"change:{report.number}")]
+        else:
+            found = [await self._rest.get(f"changes/{report.number}", [("o", "MESSAGES")])]
+        wanted = report.message.strip()
+        return any(
+            message.get("_revision_number") == report.patchset and wanted in message["message"]
+            for change in found
+            for message in change.get("messages", ())
+        )
+
     async def is_merged(self, change: ChangeInfo) -> bool:
         return (await self.change(change.number)).is_merged
 

@@ -132,6 +132,9 @@ class GitConnection:
     async def land(self, change: ChangeInfo) -> None:
         raise LandingRefused(f"{self.name}: a git connection has no changes to land")
 
+    async def was_said(self, report: Report) -> bool:
+        return False
+
     async def is_merged(self, change: ChangeInfo) -> bool:
         return False
 

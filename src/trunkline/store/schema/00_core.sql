@@ -191,3 +191,9 @@ create table installation (
     one boolean primary key default true check (one),
     body jsonb not null
 );
+-- Reports by their key: begun before they are sent, done after.
+create table reports_said (
+    report text primary key,
+    done boolean not null default false,
+    begun timestamptz not null default clock_timestamp()
+);

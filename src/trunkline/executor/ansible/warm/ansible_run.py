@@ -21,10 +21,12 @@ import ansible.utils.vars as ansible_vars
 import followed_commands
 import prompt_ssh
 from ansible import context
+from ansible.executor import action_write_locks
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 from ansible.utils.context_objects import CLIArgs, GlobalCLIArgs
 from ansible.utils.display import Display
+from ansible.utils.multiprocessing import context as multiprocessing_context
 from ansible.utils.unsafe_proxy import AnsibleUnsafe
 
 warnings.filterwarnings("ignore", message="AnsibleCollectionFinder has already been configured")
@@ -99,6 +101,7 @@ def run(order, messages, document):
 
 def forget_first_play(config_file):
     GlobalCLIArgs._Singleton__instance = None
+    _own_locks()
     context.CLIARGS = CLIArgs({})
     try:
         from ansible.parsing.vault import VaultSecretsContext
@@ -115,6 +118,14 @@ def forget_first_play(config_file):
     ansible_vars.random_int = f"{random.randint(0, 2**32 - 1):08x}"
     reread_configuration(config_file)
     move_search_paths(os.environ.get("HOME", "/"))
+
+
+def _own_locks():
+    """Locks of this play alone: those made before the fork are one semaphore for all plays, and a play that is killed
+    while it builds a module would hold them for ever."""
+    locks = action_write_locks.action_write_locks
+    for name in locks:
+        locks[name] = multiprocessing_context.Lock()
 
 
 def reread_configuration(config_file):
