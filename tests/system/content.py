@@ -167,7 +167,8 @@ FILL = """\
   gather_facts: false
   tasks:
     - name: Write more than is allowed
-      command: dd if=/dev/zero of={{ zuul.executor.work_root }}/big bs=1M count=200
+      command: dd if=/dev/zero of={{ zuul.executor.work_root }}/{{ item }} bs=1M count=10
+      loop: [one, two, three, four]
     - name: Wait to be noticed
       command: tail -f /dev/null
 """

@@ -146,3 +146,44 @@ def test_a_landing_whose_answer_never_came_is_landed_once(world: Installation) -
     assert world.change(number)["status"] == "MERGED"
     assert [b["result"] for b in world.buildsets(number, "gate")] == ["SUCCESS"]
     assert len(world.said(number)) == 4, world.said(number)
+
+
+def test_a_storm_of_database_deaths_loses_nothing(world: Installation) -> None:
+    numbers = [world.push("demo/app") for _ in range(2)]
+    world.approve(*numbers)
+    deaths = 0
+
+    def happenings() -> int:
+        return sum("level=info" in line for line in world.log().splitlines())
+
+    seen = happenings()
+
+    def is_merged(number: int) -> bool:
+        nonlocal deaths, seen
+        if deaths < 6 and happenings() > seen + 1:
+            world.kill_database()
+            deaths += 1
+            seen = happenings()
+        return world.change(number)["status"] == "MERGED"
+
+    for number in numbers:
+        world.until(f"{number} has landed", lambda n=number: is_merged(n), deadline_s=240)
+    world.wait_drained()
+    assert deaths == 6
+    for number in numbers:
+        assert len(world.reports(number, "gate")) == 1, world.said(number)
+
+
+def test_an_executor_that_is_asked_to_stop_hands_its_builds_to_the_next(world: Installation) -> None:
+    world.desk.hold()
+    number = world.push("demo/app")
+    world.wait_held(number)
+    old = world.pid("executor")
+    os.kill(old, signal.SIGTERM)
+    world.until("the executor is started again", lambda: world.pid("executor") not in (0, old))
+    world.until("the build runs again", lambda: len(world.desk.of(number)) == 2)
+    world.desk.release_all()
+    world.wait_vote(number, 1)
+    assert sorted((b["result"], b["final"]) for b in world.builds(number)) == [("RETRY", False), ("SUCCESS", True)]
+    assert len(world.reports(number, "check")) == 1
+    world.wait_drained()

@@ -18,8 +18,8 @@ from trunkline.executor import (
     SandboxPaths,
     WarmRunner,
     clean_leftovers,
-    keep_logs,
     jobdir,
+    keep_logs,
     run_build,
     serve_console,
     site_paths,
@@ -31,7 +31,7 @@ from trunkline.services.build_requests import EXECUTE
 from trunkline.services.keystore import Keystore
 from trunkline.services.merger import identity
 from trunkline.services.private import private_of
-from trunkline.services.process import Process
+from trunkline.services.process import DRAIN_S, Process
 from trunkline.services.settings import Settings
 from trunkline.services.sources import Sources
 from trunkline.services.workspaces import StoreWorkspaces
@@ -120,6 +120,8 @@ class Executing:
                 private=private,
             )
             await asyncio.to_thread(self._keep_logs, request)
+        except asyncio.CancelledError:  # this process ends before the build could
+            outcome = BuildOutcome(result=None, retry_reason=RetryReason.EXECUTOR_LOST.value)
         except Exception as problem:
             log.exception("build.failed", build=uuid)
             outcome = BuildOutcome(result="ERROR", error_detail=str(problem)[:2000])
@@ -190,6 +192,13 @@ class Executing:
             control.abort("canceled")
         if row is not None and row["resume_requested"]:
             control.resume()
+
+    async def drain(self) -> None:
+        """After a stop was asked for: builds that do not end in time are stopped, to be done again elsewhere."""
+        await self.process.stop.wait()
+        await asyncio.sleep(DRAIN_S / 2)
+        for control in list(self.controls.values()):
+            control.abort("shutdown")
 
     async def watch(self) -> None:
         """Follow what is asked of running builds."""
@@ -288,10 +297,12 @@ async def main(process: Process) -> None:
             await executing.execute(build)
 
         watching = asyncio.create_task(executing.watch())
+        draining = asyncio.create_task(executing.drain())
         try:
             await process.work(app, [tasks.EXECUTOR], MOST_BUILDS)
         finally:
             watching.cancel()
+            draining.cancel()
             finger.close()
             await sources.close()
 

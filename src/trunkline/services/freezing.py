@@ -50,6 +50,16 @@ class Freezing:
             return
         await self._accept(row, loaded, layout, frozen, round_)
 
+    async def give_up(self, future_id: str, round_: int | None, problem: Exception) -> None:
+        """A fault of ours: the item is told instead of waiting for ever."""
+        async with self.db.transaction() as conn:
+            row = await futures.get(conn, future_id)
+            if row is not None:
+                message = f"The jobs of this change cannot be worked out ({problem}). This is a fault of Trunkline: "
+                message += f"its scheduler's log says more at freeze.given_up, future={future_id}."
+                event = GraphRefused(ItemId(row["item"]), FutureId(row["id"]), (message,), round_)
+                await events.post(conn, f"queue:{row['queue_id']}", event)
+
     async def _refuse(self, row: Row, errors: Sequence[ConfigError], round_: int | None) -> None:
         async with self.db.transaction() as conn:
             await futures.update(conn, row["id"], errors=[msgspec.to_builtins(error) for error in errors])

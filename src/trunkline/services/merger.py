@@ -28,15 +28,15 @@ async def main(process: Process) -> None:
     merging = Merging(process.db, repos, sources, identity(settings))
     app = tasks.make_app(settings.dburi)
 
-    @app.task(name="config.load", queue=tasks.MERGER)
+    @app.task(name="config.load", queue=tasks.MERGER, retry=tasks.PATIENT)
     async def load(tenant: str, projects: list[str] | None = None) -> None:
         await configuration.load(process.db, repos, sources, tenant, projects)
 
-    @app.task(name="merge.future", queue=tasks.MERGER)
+    @app.task(name="merge.future", queue=tasks.MERGER, retry=tasks.PATIENT)
     async def future(future: str) -> None:
         await merging.future(future)
 
-    @app.task(name="merge.states", queue=tasks.MERGER)
+    @app.task(name="merge.states", queue=tasks.MERGER, retry=tasks.PATIENT)
     async def states(future: str, projects: list[dict[str, str]], round: int | None = None) -> None:
         await merging.states(future, projects, round)
 

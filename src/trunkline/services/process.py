@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import procrastinate
+import psycopg
 import structlog
 from procrastinate.worker import Worker
 
@@ -24,6 +25,7 @@ log = structlog.get_logger()
 
 HEARTBEAT_S = 2.0
 DRAIN_S = 8.0
+SWEEP_S = 5.0
 GROUP = "TRUNKLINE_GROUP"  # set by a supervisor for what it starts: "whole" if that is every kind of service
 
 
@@ -92,10 +94,31 @@ class Process:
             self.worker_id = worker.worker_id
             await self.announce("running")
             stopping = asyncio.create_task(self.stop.wait())
+            sweeping = asyncio.create_task(self._sweep(worker))
             await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            sweeping.cancel()
             worker.stop()  # type: ignore[no-untyped-call]
             stopping.cancel()
             await running
+
+    async def _sweep(self, worker: Worker) -> None:
+        """Give back tasks that this worker is said to run and does not.
+
+        When the database dies as a task ends, its end is written nowhere, and the worker lives on as if it ran.
+        """
+        before: set[int] = set()
+        while worker.worker_id is not None:
+            await asyncio.sleep(SWEEP_S)
+            running = {context.job.id for context in worker._running_jobs.values()}
+            try:
+                async with self.db.transaction() as conn:
+                    idle = await tasks.taken(conn, worker.worker_id) - running
+                    if lost := idle & before:  # twice: what is just being fetched is not known as running yet
+                        log.warning("tasks.handed_back", kind=self.kind, tasks=len(lost))
+                        await tasks.hand_back(conn, worker.worker_id, lost)
+                before = idle - lost
+            except psycopg.Error as problem:
+                log.warning("tasks.not_swept", kind=self.kind, error=str(problem))
 
 
 def configure_logging(debug: bool = False) -> None:

@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+import psycopg
 import structlog
 
 from trunkline.config import Pipeline, config_paths
-from trunkline.connections import ChangeInfo, ChangeNotFound, TriggerEvent, trigger_matches
+from trunkline.connections import ChangeInfo, ChangeNotFound, ConnectionFailed, TriggerEvent, trigger_matches
 from trunkline.gate import Change
 from trunkline.gate.events import ChangeAbandoned, ChangeMergedElsewhere, RequirementsLost, Supersede
 from trunkline.gate.model import RefKey
@@ -27,6 +28,8 @@ from trunkline.store import Connection, Database, configuration, events, queues,
 from trunkline.store.database import Row
 
 log = structlog.get_logger()
+
+TRIES = 3
 
 
 class Routing:
@@ -51,9 +54,25 @@ class Routing:
             except ChangeNotFound as problem:
                 log.info("event.moot", owner=owner, detail=str(problem))
                 is_taken = True
+            except (ConnectionFailed, psycopg.Error):
+                raise  # tried again until they are back
+            except Exception:
+                is_taken = await self._give_up(row)
+                if not is_taken:
+                    raise
             if is_taken:
                 async with self.db.transaction() as conn:
                     await events.finish(conn, [row["id"]])
+
+    async def _give_up(self, row: Row) -> bool:
+        """A fault of ours must not hold up what comes behind it: after some tries the event is left out, loudly."""
+        tries = int(row["event"].get("tries", 0)) + 1
+        if tries >= TRIES:
+            log.exception("event.left_out", id=row["id"], event_body=row["event"])
+            return True
+        async with self.db.transaction() as conn:
+            await events.amend(conn, row["id"], {"tries": tries})
+        return False
 
     async def _take(self, row: Row) -> bool:
         """Act on one event. False if a tenant must be read first: the event is taken again then."""

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+import procrastinate
+import psycopg
 import structlog
 
 from trunkline.connections import Connection as Driver
@@ -30,6 +32,7 @@ from trunkline.store import Connection, configuration, events, futures, leases, 
 log = structlog.get_logger()
 
 CONCURRENCY = 12
+FREEZE_TRIES = 3
 JANITOR_S = 5.0
 SILENT_WORKER_S = 20.0
 KEPT_S = 3600.0
@@ -47,31 +50,39 @@ async def main(process: Process) -> None:
     applying = Applying(db, settings, layouts)
     app = tasks.make_app(settings.dburi)
 
-    @app.task(name="gate.advance", queue=tasks.GATE, retry=5)
+    @app.task(name="gate.advance", queue=tasks.GATE, retry=tasks.PATIENT)
     async def advance(owner: str) -> None:
         await advancing.advance(owner)
 
-    @app.task(name="router.route", queue=tasks.SCHEDULER, retry=5)
+    @app.task(name="router.route", queue=tasks.SCHEDULER, retry=tasks.PATIENT)
     async def route(owner: str) -> None:
         await routing.route(owner)
 
-    @app.task(name="freeze.future", queue=tasks.SCHEDULER, retry=3)
-    async def freeze(future: str, round: int | None = None) -> None:
-        await freezing.future(future, round)
+    @app.task(name="freeze.future", queue=tasks.SCHEDULER, retry=tasks.PATIENT, pass_context=True)
+    async def freeze(context: procrastinate.JobContext, future: str, round: int | None = None) -> None:
+        try:
+            await freezing.future(future, round)
+        except psycopg.Error:
+            raise
+        except Exception as problem:
+            if context.job.attempts < FREEZE_TRIES:
+                raise
+            log.exception("freeze.given_up", future=future)
+            await freezing.give_up(future, round, problem)
 
-    @app.task(name="report.send", queue=tasks.REPORTER, retry=3)
+    @app.task(name="report.send", queue=tasks.REPORTER, retry=tasks.PATIENT)
     async def send(tenant: str, pipeline: str, owner: str, report: dict[str, Any]) -> None:
         await reporting.send(tenant, pipeline, owner, report)
 
-    @app.task(name="report.land", queue=tasks.REPORTER, retry=3)
+    @app.task(name="report.land", queue=tasks.REPORTER, retry=tasks.PATIENT)
     async def land(tenant: str, pipeline: str, owner: str, report: dict[str, Any]) -> None:
         await reporting.land(tenant, pipeline, owner, report)
 
-    @app.task(name="tenant.apply", queue=tasks.SCHEDULER, retry=3)
+    @app.task(name="tenant.apply", queue=tasks.SCHEDULER, retry=tasks.PATIENT)
     async def apply(tenant: str) -> None:
         await applying.apply(tenant)
 
-    @app.task(name="tenant.reconfigure", queue=tasks.SCHEDULER)
+    @app.task(name="tenant.reconfigure", queue=tasks.SCHEDULER, retry=3)
     async def reconfigure() -> None:
         await apply_tenant_file(db, settings, sources)
 

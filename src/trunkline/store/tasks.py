@@ -7,9 +7,11 @@ of the same lock runs at a time).
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 import procrastinate
+from psycopg_pool import AsyncConnectionPool
 
 from trunkline.store.database import Connection
 
@@ -19,8 +21,14 @@ GATE, SCHEDULER, MERGER, EXECUTOR, LAUNCHER, REPORTER = "gate", "scheduler", "me
 def make_app(dburi: str) -> procrastinate.App:
     """The task application of one process; open it before a worker runs."""
     return procrastinate.App(
-        connector=procrastinate.PsycopgConnector(conninfo=dburi, min_size=1, max_size=6),
+        connector=procrastinate.PsycopgConnector(
+            conninfo=dburi, min_size=1, max_size=6, timeout=60.0, check=AsyncConnectionPool.check_connection
+        ),
     )
+
+
+PATIENT = procrastinate.RetryStrategy(linear_wait=1)
+"""For tasks that must be done some day: at once after the first failure, then ever more seconds later."""
 
 
 _outbox = procrastinate.App(connector=procrastinate.PsycopgConnector())
@@ -55,15 +63,24 @@ async def defer(
     ).defer_async(**arguments)
 
 
-async def hand_back(conn: Connection, worker_id: int) -> int:
-    """Give the tasks of a worker that is known to be dead to others at once. Returns how many."""
+async def taken(conn: Connection, worker_id: int) -> set[int]:
+    """The tasks that a worker is said to run."""
+    cursor = await conn.execute(
+        "select id from procrastinate_jobs where status = 'doing' and worker_id = %s", (worker_id,)
+    )
+    return {row["id"] for row in await cursor.fetchall()}
+
+
+async def hand_back(conn: Connection, worker_id: int, only: Collection[int] | None = None) -> int:
+    """Give the tasks (or only these) of a worker that does not run them to others at once. Returns how many."""
     rows = await (
         await conn.execute(
             """
             update procrastinate_jobs set status = 'todo', worker_id = null, attempts = attempts + 1
-            where status = 'doing' and worker_id = %s returning id, queue_name
+            where status = 'doing' and worker_id = %s and (%s::bigint[] is null or id = any(%s::bigint[]))
+            returning id, queue_name
             """,
-            (worker_id,),
+            (worker_id, ids := None if only is None else list(only), ids),
         )
     ).fetchall()
     for row in rows:
