@@ -11,7 +11,6 @@ from collections.abc import Collection
 from typing import Any
 
 import procrastinate
-from psycopg_pool import AsyncConnectionPool
 
 from trunkline.store.database import Connection
 
@@ -21,9 +20,7 @@ GATE, SCHEDULER, MERGER, EXECUTOR, LAUNCHER, REPORTER = "gate", "scheduler", "me
 def make_app(dburi: str) -> procrastinate.App:
     """The task application of one process; open it before a worker runs."""
     return procrastinate.App(
-        connector=procrastinate.PsycopgConnector(
-            conninfo=dburi, min_size=1, max_size=6, timeout=60.0, check=AsyncConnectionPool.check_connection
-        ),
+        connector=procrastinate.PsycopgConnector(conninfo=dburi, min_size=1, max_size=6, timeout=60.0),
     )
 
 
