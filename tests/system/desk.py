@@ -121,7 +121,11 @@ class ReviewProxy:
         class Handler(_Handler):
             def _pass(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                status, headers, answer = proxy._ask(self.command, self.path, body, dict(self.headers))
+                try:
+                    status, headers, answer = proxy._ask(self.command, self.path, body, dict(self.headers))
+                except OSError:  # nobody there: whoever asks sees the connection end
+                    self.close_connection = True
+                    return
                 keeps = proxy._keeps
                 if keeps is not None and self.command == "POST" and keeps(self.path, body):
                     proxy._keeps = None

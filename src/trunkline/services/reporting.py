@@ -30,7 +30,7 @@ from trunkline.store import Connection, Database, builds, events, futures, said
 
 log = structlog.get_logger()
 
-TRIES = 6
+TRIES = 4  # of one task; the task itself is tried again
 PAUSE_S = 0.5
 SAID_BY_ITSELF = {"start", "enqueue"}
 MERGE_FAILURE = "MERGE_FAILURE"
@@ -45,8 +45,13 @@ class Reporting:
         self.db, self.sources, self.layouts = db, sources, layouts
         self.web_root, self.with_times = web_root, with_times
 
-    async def send(self, tenant: str, pipeline: str, owner: str, report: Mapping[str, Any]) -> None:
-        """Say one report to the reporters of its kind."""
+    async def send(
+        self, tenant: str, pipeline: str, owner: str, report: Mapping[str, Any], *, is_last: bool = False
+    ) -> None:
+        """Say one report to the reporters of its kind.
+
+        Raises ConnectionFailed while a review server does not answer, unless this `is_last` try.
+        """
         effect = msgspec.convert(report, e.Report)
         kind = effect.kind.value
         described = await self._describe(tenant, pipeline, effect.future, kind, effect)
@@ -56,13 +61,18 @@ class Reporting:
             for change in effect.changes:
                 key = _report_key(tenant, pipeline, effect, kind, change)
                 on_lines = comments.get(change.key, {})
-                await self._tell(key, definition.reporters_for(action), definition, change, message, on_lines)
+                await self._tell(key, definition.reporters_for(action), definition, change, message, on_lines, is_last)
         if effect.answer:
             async with self.db.transaction() as conn:
                 await events.post(conn, owner, ReportSent(effect.item, kind))
 
-    async def land(self, tenant: str, pipeline: str, owner: str, report: Mapping[str, Any]) -> None:
-        """Vote, then submit each change of an item, and tell its queue how that went."""
+    async def land(
+        self, tenant: str, pipeline: str, owner: str, report: Mapping[str, Any], *, is_last: bool = False
+    ) -> None:
+        """Vote, then submit each change of an item, and tell its queue how that went.
+
+        Raises ConnectionFailed while a review server does not answer, unless this `is_last` try.
+        """
         effect = msgspec.convert(report, e.Land)
         described = await self._describe(tenant, pipeline, effect.future, "success", effect)
         if described is None:
@@ -71,14 +81,14 @@ class Reporting:
         reporters = definition.reporters_for("success")
         for change in effect.changes:
             key = _report_key(tenant, pipeline, effect, "success", change)
-            await self._tell(key, reporters, definition, change, message, {})
+            await self._tell(key, reporters, definition, change, message, {}, is_last)
         landed: list[Any] = []
         for change in effect.changes:
             options = reporters.get(change.connection)
             if not (isinstance(options, Mapping) and options.get("submit")):
                 landed.append(change.key)  # a pipeline that does not submit has nothing to land
                 continue
-            refusal = await self._submit(change)
+            refusal = await self._submit(change, is_last)
             if refusal is not None:
                 log.warning("change.not_landed", change=change.key, detail=refusal)
                 async with self.db.transaction() as conn:
@@ -96,7 +106,7 @@ class Reporting:
                 body = {"kind": "landed", "project": change.project, "branch": change.branch, "change": change.key}
                 await events.post(conn, f"fleet:{tenant}", {**body, "connection": change.connection})
 
-    async def _submit(self, change: Change) -> str | None:
+    async def _submit(self, change: Change, is_last: bool) -> str | None:
         """Land one change; None when it has landed, else why not."""
         assert change.number is not None
         driver = self.sources[change.connection]
@@ -110,6 +120,8 @@ class Reporting:
             except ChangeNotFound as missing:
                 return str(missing)
             except ConnectionFailed as failure:
+                if attempt == TRIES and not is_last:
+                    raise
                 problem = str(failure)
                 await asyncio.sleep(PAUSE_S * attempt)
         return problem
@@ -122,6 +134,7 @@ class Reporting:
         change: Change,
         message: str,
         comments: Mapping[str, tuple[FileComment, ...]],
+        is_last: bool,
     ) -> None:
         options = reporters.get(change.connection)
         if options is None or change.number is None or change.connection not in self.sources.drivers:
@@ -143,12 +156,12 @@ class Reporting:
         )
         async with self.db.transaction() as conn:
             before = await said.intend(conn, key)
-        if before != "said" and await self._send(change, report, perhaps=before == "perhaps"):
+        if before != "said" and await self._send(change, report, is_last, perhaps=before == "perhaps"):
             async with self.db.transaction() as conn:
                 await said.done(conn, key)
 
-    async def _send(self, change: Change, report: Report, *, perhaps: bool) -> bool:
-        """Send a report, unless an earlier try that was cut off did. False if it cannot be told now."""
+    async def _send(self, change: Change, report: Report, is_last: bool, *, perhaps: bool) -> bool:
+        """Send a report, unless an earlier try that was cut off did. False if it cannot be told at all."""
         driver = self.sources[change.connection]
         for attempt in range(1, TRIES + 1):
             try:
@@ -161,6 +174,8 @@ class Reporting:
             except ConnectionFailed as problem:
                 log.warning("report.failed", change=change.key, attempt=attempt, detail=str(problem))
                 perhaps = True
+                if attempt == TRIES and not is_last:
+                    raise
                 await asyncio.sleep(PAUSE_S * attempt)
         return False
 

@@ -33,6 +33,7 @@ log = structlog.get_logger()
 
 CONCURRENCY = 12
 FREEZE_TRIES = 3
+REPORT_TRIES = 60  # about half an hour in which a review server may be away
 JANITOR_S = 5.0
 SILENT_WORKER_S = 20.0
 KEPT_S = 3600.0
@@ -70,13 +71,19 @@ async def main(process: Process) -> None:
             log.exception("freeze.given_up", future=future)
             await freezing.give_up(future, round, problem)
 
-    @app.task(name="report.send", queue=tasks.REPORTER, retry=tasks.PATIENT)
-    async def send(tenant: str, pipeline: str, owner: str, report: dict[str, Any]) -> None:
-        await reporting.send(tenant, pipeline, owner, report)
+    @app.task(name="report.send", queue=tasks.REPORTER, retry=tasks.PATIENT, pass_context=True)
+    async def send(
+        context: procrastinate.JobContext, tenant: str, pipeline: str, owner: str, report: dict[str, Any]
+    ) -> None:
+        is_last = context.job.attempts >= REPORT_TRIES
+        await reporting.send(tenant, pipeline, owner, report, is_last=is_last)
 
-    @app.task(name="report.land", queue=tasks.REPORTER, retry=tasks.PATIENT)
-    async def land(tenant: str, pipeline: str, owner: str, report: dict[str, Any]) -> None:
-        await reporting.land(tenant, pipeline, owner, report)
+    @app.task(name="report.land", queue=tasks.REPORTER, retry=tasks.PATIENT, pass_context=True)
+    async def land(
+        context: procrastinate.JobContext, tenant: str, pipeline: str, owner: str, report: dict[str, Any]
+    ) -> None:
+        is_last = context.job.attempts >= REPORT_TRIES
+        await reporting.land(tenant, pipeline, owner, report, is_last=is_last)
 
     @app.task(name="tenant.apply", queue=tasks.SCHEDULER, retry=tasks.PATIENT)
     async def apply(tenant: str) -> None:
