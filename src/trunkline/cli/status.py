@@ -39,10 +39,10 @@ def worries(status: Json, errors: list[Json], regions: list[Json]) -> Iterator[s
     """What is not as it should be."""
     waiting = status["trigger_event_queue"]["length"]
     if waiting:
-        yield f"{waiting} events wait to be looked at"
+        yield f"{waiting} event{' waits' if waiting == 1 else 's wait'} to be looked at"
     if errors:
         places = sorted({e["source_context"]["path"] for e in errors if e.get("source_context")})
-        yield f"the configuration has {len(errors)} errors: {', '.join(places)}"
+        yield f"the configuration has {len(errors)} error{'' if len(errors) == 1 else 's'}: {', '.join(places)}"
     for region in regions:
         if region["state"] != "healthy":
             yield f"region {region['cloud']}/{region['region']} is {region['state']}: {region['reason']}"
