@@ -9,6 +9,7 @@ from typing import Any
 from trunkline.connections.gerrit import filters as gerrit_filters
 from trunkline.connections.git import filters as git_filters
 from trunkline.connections.model import ChangeInfo, TriggerEvent
+from trunkline.connections.zuul import filters as zuul_filters
 
 Config = Mapping[str, Any]
 
@@ -26,6 +27,10 @@ def trigger_matches(
             return gerrit_filters.trigger_matches(trigger, event, change, event.at if now is None else now)
         case "git":
             return git_filters.trigger_matches(trigger, event)
+        case "timer":
+            return event.type == "timer" and trigger.get("time") == event.timespec
+        case "zuul":
+            return zuul_filters.trigger_matches(trigger, event)
         case _:
             return False
 

@@ -68,7 +68,8 @@ class TriggerEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     ref-updated, `branch` is set when the ref is a branch; `sent_ref` is the ref as it was sent where that differs
     (triggers are held against it). `newrev` of a change's event is the patch set's commit, of change-merged the new
     tip. `comment` is the text as the other side shows it; `patchset_comments` are comments on the patch set as a
-    whole, where they are told apart. `delivery` names the happening for ever: equal
+    whole, where they are told apart. `tenant`: the only one that it is for; `pipeline`: the one that it came from (zuul)
+    or is for (timer). `connection` is always the project's. `delivery` names the happening for ever: equal
     ids are the same happening, however it was learned.
     """
 
@@ -98,6 +99,13 @@ class TriggerEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     wip: bool | None = None
     default_branch: str | None = None
     timespec: str | None = None
+    tenant: str | None = None
+    pipeline: str | None = None
+
+    @property
+    def trigger(self) -> str:
+        """Under which name pipelines write triggers for it."""
+        return self.driver if self.driver in ("timer", "zuul") else self.connection
 
     @property
     def is_delete(self) -> bool:
@@ -265,6 +273,9 @@ class Connection(Protocol):
 
     async def by_topic(self, topic: str) -> list[ChangeInfo]:
         """Open changes of a topic, over all projects that the account sees."""
+
+    async def open_changes(self, project: str) -> list[ChangeInfo]:
+        """All open changes of a project."""
 
     def number_of(self, url: str) -> int | None:
         """The number of the change that the URL names if it is one of this connection's, else None."""

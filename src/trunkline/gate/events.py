@@ -233,3 +233,17 @@ AnyEvent = (
     | Landed
     | LandingRefused
 )
+
+RESULTS = (
+    FutureMerged,
+    FutureConflicted,
+    GraphFrozen,
+    GraphRefused,
+    NodesReady,
+    NodesFailed,
+    BuildStarted,
+    BuildPaused,
+    BuildFailing,
+    BuildCompleted,
+)
+"""What comes back from the world about futures, nodes and builds: may be made to wait, together."""

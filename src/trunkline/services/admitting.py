@@ -13,6 +13,7 @@ from trunkline.gate import Admission, Change, PipelineRules, Presence, Queue, Qu
 from trunkline.gate.effects import Report, ReportKind
 from trunkline.gate.events import Enqueue
 from trunkline.gate.model import FutureId, ItemId, Manager, QueueId, RefKey
+from trunkline.services import inner_events
 from trunkline.services.candidates import Gathered
 from trunkline.services.layouts import Loaded
 from trunkline.store import Connection, events, queues, refs, tasks
@@ -95,6 +96,9 @@ async def enter(
                 owner_pipeline,
                 ((item.id, c.key, c.project, c.number, c.patchset, item.live) for c in item.changes),
             )
+            if item.live:
+                keys = [c.key for c in item.changes]
+                await inner_events.note_entered(conn, loaded.layout, owner_pipeline, item.id, keys)
         await events.post(conn, f"queue:{entry.queue}", entry.event)
     log.info(
         "pipeline.considered",

@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from trunkline.gate import Queue, step
-from trunkline.gate.events import AnyEvent, NodesFailed, NodesReady
+from trunkline.gate.events import RESULTS, AnyEvent, NodesFailed, NodesReady
 from trunkline.gate.model import RequestId
 from trunkline.services.effects import Effects
 from trunkline.store import Connection, Database, events, queues
@@ -23,6 +23,7 @@ log = structlog.get_logger()
 
 MOST_KEPT = 512
 BATCH = 100
+WAITING_RESULTS = (*(kind.__name__ for kind in RESULTS), "nodes-ready", "nodes-failed")
 
 
 class Advancing:
@@ -39,7 +40,8 @@ class Advancing:
             async with self.db.transaction() as conn:
                 version, _ = self._states.get(queue_id, (-1, None))
                 row = await queues.lock(conn, queue_id, version)
-                rows = await events.waiting(conn, owner, limit=BATCH)
+                without = WAITING_RESULTS if row is not None and row["results_wait"] else ()
+                rows = await events.waiting(conn, owner, limit=BATCH, without=without)
                 if not rows:
                     return
                 if row is None:  # the queue has ended: what comes late is stale

@@ -10,8 +10,8 @@ import structlog
 from trunkline.gate import Change, Queue
 from trunkline.gate import effects as e
 from trunkline.gate.events import SemaphoresHad
-from trunkline.gate.model import ItemId, JobId
-from trunkline.services import build_requests
+from trunkline.gate.model import ItemId, JobId, Manager
+from trunkline.services import build_requests, inner_events
 from trunkline.services.freezing import merge_changes
 from trunkline.services.layouts import Layouts
 from trunkline.services.sources import Sources
@@ -84,6 +84,8 @@ class Effects:
             case e.Report() | e.Land():
                 await self._report(conn, queue, effect)
             case e.ItemLeft():
+                if effect.landed and settings.manager is Manager.DEPENDENT:
+                    await inner_events.note_landed(conn, self.layouts, effect.item, effect.changes)
                 await queues.forget_item(conn, effect.item)
             case e.Wake():
                 log.debug("queue.wake", queue=queue.id, at=effect.at)

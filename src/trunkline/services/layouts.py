@@ -50,18 +50,24 @@ class Layouts:
     async def get(self, conn: Connection, tenant: str) -> Loaded | None:
         """The tenant's layout as of its current generation; None if there is no such tenant or nothing was read yet."""
         async with self._locks.setdefault(tenant, asyncio.Lock()):
-            row = await configuration.tenant(conn, tenant)
-            if row is None or row["generation"] == 0:
-                return None
+            generation = await configuration.generation(conn, tenant)
             known = self._loaded.get(tenant)
-            if known is not None and known.generation == row["generation"]:
+            if known is not None and known.generation == generation:
                 return known
+            row = await configuration.tenant(conn, tenant) if generation else None
+            if row is None:
+                self._loaded.pop(tenant, None)
+                return None
             spec = msgspec.convert(row["spec"], TenantSpec)
             sources, held = await self.sources(conn, spec)
             layout = await asyncio.to_thread(build_layout, spec, sources, self.specs)
             loaded = Loaded(row["generation"], spec, layout, held)
             self._loaded[tenant] = loaded
             return loaded
+
+    def known(self) -> list[Loaded]:
+        """The layouts that this process has in memory: those of every tenant that it routes for."""
+        return list(self._loaded.values())
 
     async def sources(self, conn: Connection, spec: TenantSpec) -> tuple[list[Source], list[dict[str, Any]]]:
         """What each project of the tenant brings, in the tenant's order; and the errors of heads that are held back."""

@@ -19,7 +19,7 @@ from trunkline.connections import ChangeInfo, ChangeNotFound, ConnectionFailed, 
 from trunkline.gate import Change
 from trunkline.gate.events import ChangeAbandoned, ChangeMergedElsewhere, RequirementsLost, Supersede
 from trunkline.gate.model import RefKey
-from trunkline.services import operations
+from trunkline.services import inner_events, operations
 from trunkline.services.admitting import enter, event_id_of
 from trunkline.services.candidates import Gathering, of_ref
 from trunkline.services.layouts import Layouts, Loaded
@@ -77,6 +77,9 @@ class Routing:
     async def _take(self, row: Row) -> bool:
         """Act on one event. False if a tenant must be read first: the event is taken again then."""
         body: dict[str, Any] = row["event"]
+        if body.get("kind") == inner_events.KIND:
+            await inner_events.carry_out(self, body)
+            return True
         if body.get("kind") != "trigger":
             await operations.carry_out(self, body)
             return True
@@ -85,9 +88,10 @@ class Routing:
         if "again" not in body and await self._reload(row["id"], event, info):
             return False
         async with self.db.transaction() as conn:
-            names = [tenant["name"] for tenant in await configuration.tenants(conn)]
+            names = await configuration.tenant_names(conn)
         for name in names:
-            await self._for_tenant(name, event, info)
+            if name in (body.get("only", name), event.tenant or name):
+                await self._for_tenant(name, event, info)
         return True
 
     async def _change(self, event: TriggerEvent) -> ChangeInfo | None:
@@ -119,6 +123,13 @@ class Routing:
             loaded = await self.layouts.get(conn, tenant)
             if loaded is None or loaded.spec.project(canonical) is None:
                 return
+            switches = await configuration.state(conn, tenant)
+            if switches.get("trigger_queue_paused"):
+                await events.post(conn, held_back(tenant), msgspec.to_builtins(event))
+                return
+            if switches.get("trigger_queue_discarding"):
+                log.info("event.discarded", tenant=tenant, type=event.type, delivery=event.delivery)
+                return
             if info is not None:
                 await self._tell_queues(conn, loaded, canonical, event, info)
         project = loaded.spec.project(canonical)
@@ -130,7 +141,9 @@ class Routing:
         ):
             return
         for pipeline in loaded.layout.pipelines.values():
-            triggers = pipeline.triggers.get(event.connection, [])
+            if event.trigger == "timer" and event.pipeline != pipeline.name:
+                continue
+            triggers = pipeline.triggers.get(event.trigger, [])
             if any(trigger_matches(trigger, event, info) for trigger in triggers):
                 await self.consider(loaded, pipeline, event, info)
 
@@ -155,6 +168,20 @@ class Routing:
             told = _what_to_tell(self.sources, loaded, pipeline, place, event, info)
             if told is not None:
                 await events.post(conn, f"queue:{place['queue_id']}", told)
+
+
+def held_back(tenant: str) -> str:
+    """The inbox of happenings that wait for the tenant's triggers to go on."""
+    return f"held:{tenant}"
+
+
+async def go_on(conn: Connection, tenant: str, *, discard: bool) -> None:
+    """Route what was held back for the tenant, or forget it."""
+    rows = await events.waiting(conn, held_back(tenant), limit=100_000)
+    for row in () if discard else rows:
+        body = {"kind": "trigger", "event": row["event"], "only": tenant, "again": True}
+        await events.post(conn, f"router:{row['event']['connection']}", body)
+    await events.finish(conn, [row["id"] for row in rows])
 
 
 def _what_to_tell(

@@ -18,6 +18,7 @@ import structlog
 
 from trunkline.connections import Connection as Driver
 from trunkline.connections import Position, TriggerEvent
+from trunkline.services import timers
 from trunkline.services.advancing import Advancing
 from trunkline.services.effects import Effects
 from trunkline.services.freezing import Freezing
@@ -95,6 +96,7 @@ async def main(process: Process) -> None:
 
     await apply_tenant_file(db, settings, sources, reread=True)
     others = [asyncio.create_task(_listen(process, driver)) for driver in sources.all()]
+    others.append(asyncio.create_task(timers.watch(process, sources, layouts)))
     others.append(asyncio.create_task(_janitor(process)))
     try:
         await process.work(app, [tasks.GATE, tasks.SCHEDULER, tasks.REPORTER], CONCURRENCY)

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from trunkline.config.tenant_model import ProjectSpec, TenantSpec
 from trunkline.services import operations
 from trunkline.services.layouts import Layouts, Loaded
+from trunkline.services.routing import go_on
 from trunkline.services.settings import Settings
 from trunkline.services.sources import Sources
 from trunkline.services.web_rows import autohold_json
-from trunkline.store import Database, nodes, requests
+from trunkline.store import Database, events, nodes, requests
 from trunkline.store import web as reads
 from trunkline.web.source import Json, Refused
 
@@ -135,7 +136,12 @@ class StoreActions:
     # tenant, nodes, requests
     async def set_state(self, tenant: str, body: Json) -> None:
         async with self.db.transaction() as conn:
-            await reads.set_tenant_state(conn, tenant, body)
+            switches = await reads.set_tenant_state(conn, tenant, body)
+            if not switches.get("trigger_queue_paused"):
+                await go_on(conn, tenant, discard=bool(switches.get("trigger_queue_discarding")))
+            if not switches.get("result_queue_paused"):
+                for owner in await reads.events_waiting(conn, f"queue:{tenant}/"):
+                    await events.wake(conn, owner)
 
     async def set_node(self, tenant: str, node: str, body: Json) -> bool:
         if not re.fullmatch(r"[0-9a-f-]{32,36}", node):

@@ -35,6 +35,23 @@ async def tenants(conn: Connection) -> list[Row]:
     return await cursor.fetchall()
 
 
+async def tenant_names(conn: Connection) -> list[str]:
+    cursor = await conn.execute("select name from tenants order by position, name")
+    return [row["name"] for row in await cursor.fetchall()]
+
+
+async def generation(conn: Connection, name: str) -> int:
+    """Of the tenant's layout; 0 if there is none."""
+    row = await (await conn.execute("select generation from tenants where name = %s", (name,))).fetchone()
+    return int(row["generation"]) if row else 0
+
+
+async def state(conn: Connection, name: str) -> dict[str, Any]:
+    """The tenant's switches; they do not change until the transaction ends."""
+    row = await (await conn.execute("select state from tenants where name = %s for share", (name,))).fetchone()
+    return row["state"] if row else {}
+
+
 async def tenant(conn: Connection, name: str) -> Row | None:
     return await (await conn.execute("select * from tenants where name = %s", (name,))).fetchone()
 

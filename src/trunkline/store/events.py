@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -26,19 +27,31 @@ async def post(conn: Connection, owner: str, event: msgspec.Struct | dict[str, A
         )
     ).fetchone()
     assert row is not None
+    await wake(conn, owner)
+    return int(row["id"])
+
+
+async def wake(conn: Connection, owner: str) -> None:
+    """Have `owner` look into its inbox when this transaction commits."""
     kind, _, _ = owner.partition(":")
     if kind in _ADVANCED_BY:
         task, queue = _ADVANCED_BY[kind]
         await tasks.defer(conn, task, queue=queue, lock=owner, owner=owner)
     else:
         await notify(conn, kind, owner)
-    return int(row["id"])
 
 
-async def waiting(conn: Connection, owner: str, limit: int = 200) -> list[Row]:
-    """The events of `owner` that have not been used, oldest first: rows {id, event, created}."""
+async def waiting(conn: Connection, owner: str, limit: int = 200, without: Sequence[str] = ()) -> list[Row]:
+    """The events of `owner` that have not been used, oldest first: rows {id, event, created}.
+
+    without: names of events (their type, or kind) that are left for later.
+    """
     cursor = await conn.execute(
-        "select id, event, created from events where owner = %s and done is null order by id limit %s", (owner, limit)
+        """
+        select id, event, created from events where owner = %s and done is null
+          and not (coalesce(event ->> 'type', event ->> 'kind', '') = any(%s)) order by id limit %s
+        """,
+        (owner, list(without), limit),
     )
     return await cursor.fetchall()
 

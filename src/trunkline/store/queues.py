@@ -21,11 +21,16 @@ async def ensure(
 
 
 async def lock(conn: Connection, queue_id: str, known_version: int = -1) -> Row | None:
-    """The queue's row, locked until the transaction ends; `state` is None if its version is the one known."""
+    """The queue's row, locked until the transaction ends; `state` is None if its version is the one known.
+
+    results_wait: the tenant wants results to wait.
+    """
     cursor = await conn.execute(
         """
         select id, tenant, pipeline, name, branch, version,
-               case when version = %s then null else state end as state
+               case when version = %s then null else state end as state,
+               coalesce((select (t.state ->> 'result_queue_paused')::bool from tenants t where t.name = queues.tenant),
+                        false) as results_wait
         from queues where id = %s for update
         """,
         (known_version, queue_id),

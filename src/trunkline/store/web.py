@@ -273,10 +273,12 @@ async def delete_autohold(conn: Connection, tenant: str, number: int) -> list[di
     return found[0]["nodes"] if found else None
 
 
-async def set_tenant_state(conn: Connection, tenant: str, state: Mapping[str, Any]) -> None:
-    """Lay these switches and texts over what the tenant has."""
-    await conn.execute("update tenants set state = state || %s where name = %s", (Jsonb(dict(state)), tenant))
+async def set_tenant_state(conn: Connection, tenant: str, state: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay these switches and texts over what the tenant has. Returns all of them."""
+    query = "update tenants set state = state || %s where name = %s returning state"
+    found = await _rows(conn, query, (Jsonb(dict(state)), tenant))
     await notify(conn, "status", tenant)
+    return found[0]["state"] if found else {}
 
 
 async def futures_of(conn: Connection, items: Sequence[str]) -> list[Row]:

@@ -178,6 +178,11 @@ class GerritConnection:
     async def by_topic(self, topic: str) -> list[ChangeInfo]:
         return [change for change in await self.query(f"status:open topic:{{{topic}}}") if change.topic == topic]
 
+    async def open_changes(self, project: str) -> list[ChangeInfo]:
+        return [
+            change for change in await self.query(f"status:open project:{{{project}}}") if change.project == project
+        ]
+
     def number_of(self, url: str) -> int | None:
         return self._here.number_of(url)
 

@@ -120,6 +120,9 @@ class GitConnection:
     async def by_topic(self, topic: str) -> list[ChangeInfo]:
         return []
 
+    async def open_changes(self, project: str) -> list[ChangeInfo]:
+        return []
+
     def number_of(self, url: str) -> int | None:
         return None
 
