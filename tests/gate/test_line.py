@@ -226,10 +226,17 @@ def test_a_new_patch_set_puts_the_old_one_out_with_what_needs_it():
     play << queue_is("C") << reports("dequeue: A", "failure: B") << builds("test: C")
 
 
-def test_lost_requirements_put_a_change_out():
+def test_lost_requirements_put_a_change_out_as_a_failure():
     play = stack() >> RequirementsLost(RefKey("B"), "The approval was withdrawn.")
-    assert message("dequeue")(play) == "The approval was withdrawn."
+    said = message("failure")(play)
+    assert "missing merge requirement" in said
+    assert "The approval was withdrawn." in said
     play << queue_is("A", "C") << builds("test: A", "test: A C")
+
+
+def test_what_is_no_longer_configured_leaves_quietly():
+    play = stack() >> dequeued("B", reason=DequeueReason.RECONFIGURED)
+    play << reports() << closes("DEQUEUED", "DEQUEUED") << builds("test: A", "test: A C")
 
 
 def test_a_head_that_landed_past_the_queue_disturbs_nobody():

@@ -104,8 +104,10 @@ def _put_out(desk: Desk, item_id: ItemId | None, message: str, reason: DequeueRe
     item = desk.items.get(item_id) if item_id else None
     if item is None or not item.live or item.landing is not Landing.NONE:
         return  # once landing was asked for, its answer decides
-    if reason is DequeueReason.DEPENDENCY:
+    if reason in (DequeueReason.DEPENDENCY, DequeueReason.REQUIREMENTS):
         verdict.put_out(desk, item, ReportKind.FAILURE, "FAILURE", message)
+    elif reason is DequeueReason.RECONFIGURED:
+        verdict.put_out(desk, item, None, "DEQUEUED", message)
     else:
         verdict.put_out(desk, item, ReportKind.DEQUEUE, "DEQUEUED", message)
 
@@ -116,7 +118,11 @@ def supersede(desk: Desk, event: Supersede) -> None:
 
 
 def requirements_lost(desk: Desk, event: RequirementsLost) -> None:
-    _put_out(desk, desk.changes.get(event.change), event.message, DequeueReason.REQUIREMENTS)
+    """A failure, as the change cannot land: whoever took the vote back is told."""
+    message = "\n\n".join(
+        filter(None, ["This change is unable to merge due to a missing merge requirement.", event.message])
+    )
+    _put_out(desk, desk.changes.get(event.change), message, DequeueReason.REQUIREMENTS)
 
 
 def abandoned(desk: Desk, event: ChangeAbandoned) -> None:

@@ -138,6 +138,10 @@ class Gathering:
             in_pipeline=self.layout.tenant.project(canonical) is not None,
         )
 
+    def problem(self, info: ChangeInfo) -> str | None:
+        """Why the change may not be in a pipeline that lands, or could not land from it."""
+        return self.requirement_problem(info) or merge_problem(info, self._labels)
+
     def requirement_problem(self, info: ChangeInfo) -> str | None:
         """Why the change may not be in the pipeline now, or None."""
         require = self.pipeline.require.get(info.connection, [])

@@ -181,3 +181,14 @@ def _branches_of(project: ProjectSpec, facts: Row | None) -> list[str]:
     names = sorted(name for name in facts["branches"] if project.trusted or project.includes_branch(name))
     default = facts["default_branch"]
     return sorted(names, key=lambda name: (name != default, name))
+
+
+def has_pipeline(layout: Layout, canonical: str, pipeline: str) -> bool:
+    """Whether a stanza of the project, or a template that one uses, has the pipeline."""
+    if layout.tenant.project(canonical) is None:
+        return False
+    return any(
+        pipeline in stanza.pipelines
+        or any(pipeline in t.pipelines for name in stanza.templates for t in layout.kept("project-template", name))
+        for stanza in layout.stanzas(canonical)
+    )

@@ -201,8 +201,8 @@ def _what_to_tell(
         return ChangeAbandoned(key)
     if event.type == "change-merged":
         return ChangeMergedElsewhere(key) if key == info.key else None
-    if pipeline is not None and key == info.key and info.is_open and place["live"]:
-        problem = Gathering(sources, loaded.layout, pipeline, event.at).requirement_problem(info)
+    if pipeline is not None and pipeline.manager == "dependent" and key == info.key and info.is_open and place["live"]:
+        problem = Gathering(sources, loaded.layout, pipeline, event.at).problem(info)
         return RequirementsLost(key, problem) if problem else None
     return None
 

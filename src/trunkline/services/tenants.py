@@ -12,7 +12,8 @@ import structlog
 
 from trunkline.config import ConfigError, Layout, load_tenants
 from trunkline.config.tenant_model import TenantFile
-from trunkline.gate.events import Reconfigured
+from trunkline.gate.events import Dequeue, DequeueReason, Reconfigured
+from trunkline.gate.model import ItemId
 from trunkline.pool import provider_specs
 from trunkline.services.admitting import queue_settings
 from trunkline.services.layouts import Layouts
@@ -90,6 +91,11 @@ class Applying:
             await self._tell_queues(conn, tenant, loaded.layout)
 
     async def _tell_queues(self, conn: Connection, tenant: str, layout: Layout) -> None:
+        for row in await queues.items_of_tenant(conn, tenant):
+            gone = row["pipeline"] not in layout.pipelines or layout.tenant.project(row["project"]) is None
+            if gone and row["live"]:
+                event = Dequeue(item=ItemId(row["item"]), reason=DequeueReason.RECONFIGURED)
+                await events.post(conn, f"queue:{row['queue_id']}", event)
         for row in await queues.of_tenant(conn, tenant):
             pipeline = layout.pipelines.get(row["pipeline"])
             if pipeline is not None:

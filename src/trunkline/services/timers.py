@@ -19,7 +19,7 @@ import structlog
 from trunkline.config import Layout, Pipeline
 from trunkline.connections import ConnectionFailed, TriggerEvent
 from trunkline.connections.timer import TimeSpec, offset_s, parse
-from trunkline.services.layouts import Layouts
+from trunkline.services.layouts import Layouts, has_pipeline
 from trunkline.services.process import Process
 from trunkline.services.sources import Sources
 from trunkline.store import configuration, events, leases, streams
@@ -72,7 +72,7 @@ def due(layout: Layout, second: int) -> Iterator[TriggerEvent]:
             if spec is None or not (spec.jitter_s or spec.is_due(datetime.fromtimestamp(second))):
                 continue
             for canonical in layout.roster.specs:
-                if not _has_pipeline(layout, canonical, pipeline):
+                if not has_pipeline(layout, canonical, pipeline.name):
                     continue
                 for branch in layout.branches(canonical):
                     offset = offset_s(spec, layout.tenant.name, canonical, branch)
@@ -109,15 +109,6 @@ async def _dereferenced(sources: Sources, event: TriggerEvent) -> TriggerEvent:
         log.warning("timer.tip_unknown", project=event.project, detail=str(problem))
         tip = None
     return msgspec.structs.replace(event, newrev=tip)
-
-
-def _has_pipeline(layout: Layout, canonical: str, pipeline: Pipeline) -> bool:
-    """In a stanza of the project, or in a template that one uses."""
-    return any(
-        pipeline.name in stanza.pipelines
-        or any(pipeline.name in t.pipelines for name in stanza.templates for t in layout.kept("project-template", name))
-        for stanza in layout.stanzas(canonical)
-    )
 
 
 @lru_cache(maxsize=1024)

@@ -60,6 +60,18 @@ async def of_tenant(conn: Connection, tenant: str) -> list[Row]:
     return await cursor.fetchall()
 
 
+async def items_of_tenant(conn: Connection, tenant: str) -> list[Row]:
+    """Every (item, project): rows {item, queue_id, pipeline, project, live}."""
+    cursor = await conn.execute(
+        """
+        select distinct item, queue_id, pipeline, project, live from queue_items where tenant = %s
+        order by queue_id, item
+        """,
+        (tenant,),
+    )
+    return await cursor.fetchall()
+
+
 async def note_items(
     conn: Connection,
     queue_id: str,
