@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psycopg
 
+from trunkline.services import surviving
 from trunkline.services.children import die_with_parent
 
 START_TIMEOUT_S = 30.0
@@ -36,10 +37,13 @@ def _unprivileged(command: list[str]) -> list[str]:
 class EmbeddedPostgres:
     """PostgreSQL under `directory` (created when empty). `start` returns when it answers; `stop` is a fast shutdown."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, outlives: bool = False) -> None:
+        """outlives: it goes on when the process that started it is killed; the next one to `start` takes it over."""
         self.directory = directory
+        self.outlives = outlives
         self.data = directory / "data"
         self._process: subprocess.Popen[bytes] | None = None
+        self._taken_over: int | None = None
 
     @property
     def dburi(self) -> str:
@@ -47,7 +51,7 @@ class EmbeddedPostgres:
 
     @property
     def pid(self) -> int | None:
-        return self._process.pid if self._process else None
+        return self._process.pid if self._process else self._taken_over
 
     def _socket_dir(self) -> Path:
         # A Unix socket's path holds 107 bytes; long state directories get a short link.
@@ -68,6 +72,11 @@ class EmbeddedPostgres:
         self._socket_dir().mkdir(parents=True, exist_ok=True, mode=0o700)
         if not (self.data / "PG_VERSION").exists():
             self._initialise()
+        running = self._running()
+        if running is not None and self.outlives:
+            self._process, self._taken_over = None, running
+            self._wait()
+            return self.dburi
         self._forget_dead_server()
         with (self.directory / "postgres.log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -81,16 +90,21 @@ class EmbeddedPostgres:
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
-                preexec_fn=die_with_parent(signal.SIGINT),
+                preexec_fn=None if self.outlives else die_with_parent(signal.SIGINT),
                 start_new_session=True,
             )
         self._wait()
         return self.dburi
 
     def is_alive(self) -> bool:
-        return self._process is not None and self._process.poll() is None
+        if self._process is None:
+            return self._taken_over is not None and surviving.is_alive(self._taken_over)
+        return self._process.poll() is None
 
     def stop(self) -> None:
+        if self._taken_over is not None:
+            surviving.end(self._taken_over, signal.SIGINT, 20.0)
+            self._taken_over = None
         if self._process is None:
             return
         if self._process.poll() is None:
@@ -128,14 +142,16 @@ class EmbeddedPostgres:
 
     def _forget_dead_server(self) -> None:
         """Remove the pid file of a server that was killed: its pid may belong to somebody else by now."""
-        path = self.data / "postmaster.pid"
+        if self._running() is None:
+            (self.data / "postmaster.pid").unlink(missing_ok=True)
+
+    def _running(self) -> int | None:
+        """The pid of a server that runs on this directory."""
         try:
-            pid = int(path.read_text().split()[0])
-            name = Path(f"/proc/{pid}/comm").read_text().strip()
+            pid = int((self.data / "postmaster.pid").read_text().split()[0])
         except (FileNotFoundError, IndexError, ValueError):
-            name = ""
-        if name != "postgres":
-            path.unlink(missing_ok=True)
+            return None
+        return pid if surviving.is_alive(pid, "postgres") else None
 
     def _wait(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S

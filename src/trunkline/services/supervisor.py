@@ -15,9 +15,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import structlog
 
+from trunkline.services import surviving
 from trunkline.services.catalogue import SERVICES, main_of
 from trunkline.services.children import die_with_parent
 from trunkline.services.postgres import EmbeddedPostgres
@@ -36,6 +38,7 @@ class Child:
     service: str
     instance: str = "1"
     pid: int = 0
+    taken_over: bool = False  # started by a supervisor that was killed
     started: float = 0.0
     failures: int = 0
     not_before: float = 0.0
@@ -43,6 +46,17 @@ class Child:
     @property
     def name(self) -> str:
         return self.service if self.instance == "1" else f"{self.service}-{self.instance}"
+
+    @property
+    def outlives(self) -> bool:
+        return self.service in surviving.OUTLIVING
+
+    def ended(self) -> int | None:
+        """The exit code if it has ended (unknown of one that was taken over: then -1)."""
+        if self.taken_over:
+            return None if surviving.is_alive(self.pid) else -1
+        pid, status = os.waitpid(self.pid, os.WNOHANG)
+        return os.waitstatus_to_exitcode(status) if pid else None
 
 
 class Supervisor:
@@ -52,7 +66,10 @@ class Supervisor:
         self.settings = settings
         self.debug = debug
         self.children = [Child(*(name.split(":", 1) if ":" in name else (name,))) for name in services]
-        self.postgres = EmbeddedPostgres(settings.embedded_database) if settings.embedded_database else None
+        outlives = any(child.outlives for child in self.children)
+        database = settings.embedded_database
+        self.postgres = EmbeddedPostgres(database, outlives=outlives) if database else None
+        self.guardian = 0
         self.is_whole = {child.service for child in self.children} >= set(SERVICES)
         self._stopping = False
 
@@ -69,7 +86,9 @@ class Supervisor:
             signal.signal(number, self._ask_to_stop)
         self.settings.state_dir.mkdir(parents=True, exist_ok=True)
         try:
+            self._take_over()
             self._start_database()
+            self.guardian = surviving.guard(self.state_file)
             for child in self.children:
                 main_of(child.service)  # imported here, shared by all that fork
             while not self._stopping:
@@ -78,6 +97,18 @@ class Supervisor:
         finally:
             self._stop()
         return 0
+
+    def _take_over(self) -> None:
+        """Services that outlived the last supervisor go on under this one."""
+        state = surviving.written(self.state_file)
+        found = surviving.survivors(state)
+        for child in self.children:
+            if child.name in found:
+                child.pid, child.taken_over, child.started = found[child.name], True, time.monotonic()
+                log.info("service.taken_over", kind=child.name, pid=child.pid)
+        if state is not None:  # told at once, so that the last one's guardian lets them live
+            postgres, services = state.get("postgres"), {child.name: child.pid for child in self.children}
+            self._write({"postgres": postgres, "services": services})
 
     def _start_database(self) -> None:
         if self.postgres is not None:
@@ -110,14 +141,15 @@ class Supervisor:
         return True
 
     def _fork(self, child: Child) -> None:
-        arrange = die_with_parent(signal.SIGKILL)
+        arrange = None if child.outlives else die_with_parent(signal.SIGKILL)
         sys.stdout.flush()
         sys.stderr.flush()
         pid = os.fork()
         if pid == 0:
             status = 1
             try:
-                arrange()
+                if arrange is not None:
+                    arrange()
                 if self.is_whole:
                     os.environ[GROUP] = "whole"
                 for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
@@ -133,7 +165,7 @@ class Supervisor:
                 )
             finally:
                 os._exit(status)
-        child.pid, child.started = pid, time.monotonic()
+        child.pid, child.taken_over, child.started = pid, False, time.monotonic()
 
     def _wait(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
@@ -146,9 +178,9 @@ class Supervisor:
         for child in self.children:
             if not child.pid:
                 continue
-            pid, status = os.waitpid(child.pid, os.WNOHANG)
-            if pid:
-                self._ended(child, os.waitstatus_to_exitcode(status))
+            code = child.ended()
+            if code is not None:
+                self._ended(child, code)
                 return True
         return False
 
@@ -164,12 +196,11 @@ class Supervisor:
         self._write_state()
 
     def _write_state(self) -> None:
-        state = {
-            "pid": os.getpid(),
-            "config": str(self.settings.path),
-            "postgres": self.postgres.pid if self.postgres else None,
-            "services": {child.name: child.pid for child in self.children},
-        }
+        postgres = self.postgres.pid if self.postgres else None
+        self._write({"postgres": postgres, "services": {child.name: child.pid for child in self.children}})
+
+    def _write(self, facts: dict[str, Any]) -> None:
+        state = {"pid": os.getpid(), "config": str(self.settings.path), **facts}
         fresh = self.state_file.with_suffix(".new")
         fresh.write_text(json.dumps(state))
         fresh.rename(self.state_file)
@@ -185,18 +216,21 @@ class Supervisor:
         deadline = time.monotonic() + STOP_S
         while any(child.pid for child in self.children):
             for child in self.children:
-                if child.pid and os.waitpid(child.pid, os.WNOHANG)[0]:
+                if child.pid and child.ended() is not None:
                     child.pid = 0
             if time.monotonic() > deadline:
                 for child in self.children:
                     if child.pid:
                         log.warning("service.killed", kind=child.name)
-                        os.kill(child.pid, signal.SIGKILL)
-                        os.waitpid(child.pid, 0)
+                        surviving.end(child.pid, signal.SIGKILL, STOP_S)
                         child.pid = 0
             time.sleep(0.02)
         if self.postgres is not None:
             self.postgres.stop()
+        if self.guardian:
+            with contextlib.suppress(ProcessLookupError, ChildProcessError):
+                os.kill(self.guardian, signal.SIGKILL)
+                os.waitpid(self.guardian, 0)
         self.state_file.unlink(missing_ok=True)
 
 
