@@ -32,6 +32,7 @@ from trunkline.gate.events import (
     LandingRefused,
     NodesFailed,
     NodesReady,
+    ProvidedFound,
     ReportSent,
     RetryReason,
     SemaphoresHad,
@@ -168,6 +169,20 @@ def semaphores_had(desk: Desk, event: SemaphoresHad) -> None:
         work = Work(desk, desk.items[event.item])
         work.change(event.job, semaphores=Grant.HAD)
         _done_with(desk, work)
+
+
+def provided_found(desk: Desk, event: ProvidedFound) -> None:
+    run = _run(desk, event.item, event.job)
+    future = desk.items[event.item].future if run is not None else None
+    if run is None or future is None or future.id != event.future:
+        return
+    if run.state is not RunState.WAITING or run.required is not Grant.ASKED:
+        return
+    work = Work(desk, desk.items[event.item])
+    work.change(event.job, required=Grant.HAD, provided=event.artifacts)
+    if event.problem:
+        work.finish(event.job, "FAILURE", event.problem)
+    _done_with(desk, work)
 
 
 def nodes_ready(desk: Desk, event: NodesReady) -> None:

@@ -1,7 +1,7 @@
 """What the gate asks of the world. Effects of one step are carried out in order; each is safe to carry out twice.
 
 Answers come back as events: MergeFuture → FutureMerged | FutureConflicted, FreezeJobs → GraphFrozen | GraphRefused,
-RequestNodes → NodesReady | NodesFailed, AcquireSemaphores → SemaphoresHad, StartBuild → BuildStarted … BuildCompleted,
+RequestNodes → NodesReady | NodesFailed, AcquireSemaphores → SemaphoresHad, FindProvided → ProvidedFound, StartBuild → BuildStarted … BuildCompleted,
 Land → Landed | LandingRefused, Report with `answer` → ReportSent. The others are not answered.
 """
 
@@ -132,6 +132,16 @@ class ReleaseSemaphores(Effect, frozen=True):
     job: JobId
 
 
+class FindProvided(Effect, frozen=True):
+    """What do these changes, tested elsewhere in the pipeline or earlier, provide? Answered when they are done."""
+
+    item: ItemId
+    future: FutureId
+    job: JobId
+    requires: tuple[str, ...]
+    changes: tuple[Change, ...]
+
+
 class StartBuild(Effect, frozen=True):
     build: BuildId
     item: ItemId
@@ -234,6 +244,7 @@ AnyEffect = (
     | ReturnNodes
     | AcquireSemaphores
     | ReleaseSemaphores
+    | FindProvided
     | StartBuild
     | CancelBuild
     | ResumeBuild

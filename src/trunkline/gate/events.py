@@ -9,6 +9,7 @@ import msgspec
 
 from trunkline.gate.model import (
     Artifact,
+    ArtifactFrom,
     BuildId,
     FutureId,
     ItemId,
@@ -145,6 +146,16 @@ class SemaphoresHad(Event, frozen=True):
     ticket: str
 
 
+class ProvidedFound(Event, frozen=True):
+    """Artifacts that a job requires; `problem`: why it can't have them."""
+
+    item: ItemId
+    future: FutureId
+    job: JobId
+    artifacts: tuple[ArtifactFrom, ...] = ()
+    problem: str = ""
+
+
 class NodesReady(Event, frozen=True):
     item: ItemId
     job: JobId
@@ -223,6 +234,7 @@ AnyEvent = (
     | GraphFrozen
     | GraphRefused
     | SemaphoresHad
+    | ProvidedFound
     | NodesReady
     | NodesFailed
     | BuildStarted

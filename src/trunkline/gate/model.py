@@ -215,6 +215,8 @@ class Run(Struct, frozen=True):
     child_jobs: tuple[str, ...] | None = None
     data: dict[str, Any] = {}
     artifacts: tuple[Artifact, ...] = ()
+    required: Grant = Grant.NONE  # what it requires of changes that are tested elsewhere
+    provided: tuple[ArtifactFrom, ...] = ()  # what was found of that
 
 
 class Future(Struct, frozen=True):

@@ -16,6 +16,7 @@ from trunkline.gate.effects import (
     AcquireSemaphores,
     CancelBuild,
     CancelNodes,
+    FindProvided,
     RecordBuild,
     ReleaseSemaphores,
     RequestNodes,
@@ -220,6 +221,11 @@ class Work:
             relative_priority=relative,
             provider=provider,
         )
+
+    def ask_for_provided(self, job: JobId, changes: tuple[Change, ...]) -> None:
+        requires = self.graph[job].requires
+        self.desk.emit(FindProvided(self.item.id, self.future.id, job, requires, changes))
+        self.change(job, required=Grant.ASKED)
 
     def ask_for_semaphores(self, job: JobId) -> None:
         run = self.runs[job]

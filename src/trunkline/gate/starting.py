@@ -5,6 +5,8 @@ Costs: O(jobs of the item). Those behind are looked at only if one of them waits
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from trunkline.gate import graph as jobs
 from trunkline.gate.desk import Desk
 from trunkline.gate.effects import ResumeBuild
@@ -85,13 +87,28 @@ def _advance_run(work: Work, job: JobId, spec: JobSpec, held_back: bool) -> None
     if spec.name == jobs.NOOP:
         work.finish(job, jobs.SUCCESS)
         return
+    if spec.requires and not _knows_what_is_provided(work, job):
+        return
     required, verdict = required_artifacts(work.desk, work.item, spec)
+    required += work.runs[job].provided
     if verdict is not None:
         if verdict:
             work.finish(job, "FAILURE", verdict)
         return
     if _acquire(work, job, spec):
         work.start(job, required)
+
+
+def _knows_what_is_provided(work: Work, job: JobId) -> bool:
+    """What changes that are not tested in this queue provide must be asked for."""
+    desk, run = work.desk, work.runs[job]
+    if desk.speculates or run.required is Grant.HAD:
+        return True
+    before = desk.order[: desk.position(work.item.id)]
+    elsewhere = tuple(c for other in before if not desk.items[other].live for c in desk.items[other].changes)
+    if elsewhere and run.required is Grant.NONE:
+        work.ask_for_provided(job, elsewhere)
+    return not elsewhere
 
 
 def _holds_something(run: Run) -> bool:
@@ -157,18 +174,30 @@ def required_artifacts(desk: Desk, item: Item, spec: JobSpec) -> tuple[tuple[Art
         other = desk.items[other_id]
         if other.failing or other.landing is Landing.LANDED:
             continue
-        if other.future is None or other.future.state is not FutureState.READY:
-            return (), ""
-        providing = [job for job, theirs in other.future.graph.items() if wanted & set(theirs.provides)]
-        for job in providing:
-            run = other.future.runs[job]
-            if run.state not in (RunState.DONE, RunState.PAUSED):
-                return (), ""
-            if run.state is RunState.DONE and run.result not in (jobs.SUCCESS, jobs.SKIPPED):
-                names = ", ".join(sorted(wanted & set(other.future.graph[job].provides)))
-                return (), f"Requirements {names} not met by build {run.build}"
-        found += artifacts_of(other.future.graph, other.future.runs, providing)
+        theirs, verdict = provided_by(other, wanted)
+        if verdict is not None:
+            return (), verdict
+        found += theirs
     return tuple(found), None
+
+
+def provided_by(other: Item, wanted: set[str]) -> tuple[list[ArtifactFrom], str | None]:
+    """What one item provides of what is wanted; the verdict as of `required_artifacts`."""
+    future = other.future
+    if future is None or future.state is not FutureState.READY:
+        return [], ""
+    providing = [job for job, spec in future.graph.items() if wanted & set(spec.provides)]
+    for job in providing:
+        run = future.runs[job]
+        if run.state not in (RunState.DONE, RunState.PAUSED):
+            return [], ""
+        if run.state is RunState.DONE and run.result not in (jobs.SUCCESS, jobs.SKIPPED):
+            return [], unmet(wanted & set(future.graph[job].provides), run.build or "")
+    return artifacts_of(future.graph, future.runs, providing), None
+
+
+def unmet(names: Iterable[str], build: str) -> str:
+    return f"Requirements {', '.join(sorted(names))} not met by build {build}"
 
 
 def _tell_those_behind(desk: Desk, work: Work) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from typing import Any
 
 import msgspec
 import structlog
@@ -15,7 +16,7 @@ from trunkline.gate.events import Enqueue
 from trunkline.gate.model import FutureId, ItemId, Manager, QueueId, RefKey
 from trunkline.services import inner_events
 from trunkline.services.candidates import Gathered
-from trunkline.services.layouts import Loaded
+from trunkline.services.layouts import Loaded, has_pipeline
 from trunkline.store import Connection, events, queues, refs, tasks
 
 log = structlog.get_logger()
@@ -55,8 +56,9 @@ async def enter(
     gathered: Gathered,
     event_id: str,
     event_at: float,
+    by_hand: tuple[str | None, dict[str, Any]] | None = None,
 ) -> Admission:
-    """Admit a wanted ref to a pipeline, or say why not."""
+    """Admit a wanted ref to a pipeline, or say why not. `by_hand`: who asked for it, with which parameters."""
     tenant = loaded.spec.name
     present = await _present(conn, tenant, gathered)
     rules = PipelineRules(
@@ -72,7 +74,7 @@ async def enter(
     )
     admission = admit(wanted, gathered.candidates, rules, present, event_id=event_id, now=time.time())
     if admission.refusal:
-        await _refuse(conn, tenant, pipeline, gathered.candidates[wanted].change, admission, event_id)
+        await _refuse(conn, loaded, pipeline, gathered.candidates[wanted].change, admission, event_id)
     await refs.keep(conn, {key: msgspec.to_builtins(info) for key, info in gathered.infos.items()})
     for entry in admission.entries:
         owner_pipeline = entry.queue.split("/", 2)[1]
@@ -96,6 +98,8 @@ async def enter(
                 owner_pipeline,
                 ((item.id, c.key, c.project, c.number, c.patchset, item.live) for c in item.changes),
             )
+            if by_hand is not None:
+                await queues.keep_facts(conn, [item.id], *by_hand)
             if item.live:
                 keys = [c.key for c in item.changes]
                 await inner_events.note_entered(conn, loaded.layout, owner_pipeline, item.id, keys)
@@ -127,9 +131,9 @@ async def _present(conn: Connection, tenant: str, gathered: Gathered) -> dict[Re
 
 
 async def _refuse(
-    conn: Connection, tenant: str, pipeline: Pipeline, change: Change, admission: Admission, event_id: str
+    conn: Connection, loaded: Loaded, pipeline: Pipeline, change: Change, admission: Admission, event_id: str
 ) -> None:
-    if admission.silent:
+    if admission.silent or not has_pipeline(loaded.layout, change.project, pipeline.name):
         return
     report = Report(
         item=ItemId(""),
@@ -143,7 +147,7 @@ async def _refuse(
         conn,
         "report.send",
         queue=tasks.REPORTER,
-        tenant=tenant,
+        tenant=loaded.spec.name,
         pipeline=pipeline.name,
         owner="",
         report=msgspec.to_builtins(report),

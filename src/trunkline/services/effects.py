@@ -7,19 +7,22 @@ from typing import Any
 import msgspec
 import structlog
 
+from trunkline.config import Pipeline
 from trunkline.gate import Change, Queue
 from trunkline.gate import effects as e
 from trunkline.gate.events import SemaphoresHad
 from trunkline.gate.model import ItemId, JobId, Manager
-from trunkline.services import build_requests, inner_events
+from trunkline.services import build_requests, inner_events, providing
 from trunkline.services.freezing import merge_changes
-from trunkline.services.layouts import Layouts
+from trunkline.services.layouts import Layouts, Loaded, has_pipeline
 from trunkline.services.sources import Sources
-from trunkline.store import Connection, builds, events, futures, queues, requests, semaphores, tasks
+from trunkline.store import Connection, builds, events, futures, pipelines, queues, requests, semaphores, tasks
 from trunkline.store.database import Row
 
 log = structlog.get_logger()
 
+TOLD_WHERE_ASKED = frozenset({e.ReportKind.MERGE_CONFLICT, e.ReportKind.ENQUEUE_REFUSED})
+"""Reports only for projects that have the pipeline: others did not ask for its opinion."""
 MIDDLE_PRIORITY = 400  # tasks run highest first; the gate counts the other way round
 
 
@@ -73,6 +76,8 @@ class Effects:
                 await self._acquire(conn, queue, effect)
             case e.ReleaseSemaphores():
                 await _tell_served(conn, await semaphores.release(conn, effect.ticket))
+            case e.FindProvided():
+                await providing.ask(conn, queue, effect)
             case e.StartBuild():
                 await build_requests.start(conn, self.sources, self.layouts, queue, effect)
             case e.CancelBuild():
@@ -131,6 +136,7 @@ class Effects:
         )
 
     async def _buildset(self, conn: Connection, queue: Queue, effect: e.BuildsetCreated) -> None:
+        user, parameters = await queues.facts(conn, effect.item)
         await builds.create_buildset(
             conn,
             uuid=effect.future,
@@ -142,6 +148,8 @@ class Effects:
             event_at=effect.enqueued_at or None,
             refs=[await self.ref_id(conn, change) for change in effect.changes],
             triggered_by=_triggered_by(effect.changes[0], self.names(effect.changes)),
+            user_id=user,
+            parameters=parameters,
         )
 
     async def _close(self, conn: Connection, queue: Queue, effect: e.BuildsetClosed) -> None:
@@ -215,14 +223,37 @@ class Effects:
         )
 
     async def _report(self, conn: Connection, queue: Queue, effect: e.Report | e.Land) -> None:
+        settings = queue.settings
+        loaded = await self.layouts.get(conn, settings.tenant)
+        pipeline = loaded.layout.pipelines.get(settings.pipeline) if loaded else None
+        if loaded is None:
+            return
+        told = isinstance(effect, e.Report) and effect.kind in TOLD_WHERE_ASKED
+        if told and not any(has_pipeline(loaded.layout, c.project, settings.pipeline) for c in effect.changes):
+            return
+        silent = pipeline is not None and await self._is_disabled(conn, loaded, pipeline, effect)
         arguments: dict[str, Any] = {
             "tenant": queue.settings.tenant,
             "pipeline": queue.settings.pipeline,
             "owner": f"queue:{queue.id}",
             "report": msgspec.to_builtins(effect),
         }
+        if silent and isinstance(effect, e.Report):
+            arguments["disabled"] = True
         task = "report.land" if isinstance(effect, e.Land) else "report.send"
         await tasks.defer(conn, task, queue=tasks.REPORTER, lock=f"report:{effect.item}", **arguments)
+
+    async def _is_disabled(
+        self, conn: Connection, loaded: Loaded, pipeline: Pipeline, effect: e.Report | e.Land
+    ) -> bool:
+        """Whether the pipeline has failed too often in a row. This report's own result counts for the next."""
+        limit = pipeline.disable_after_consecutive_failures
+        if not limit:
+            return False
+        kind = e.ReportKind.SUCCESS if isinstance(effect, e.Land) else effect.kind
+        failed = {e.ReportKind.SUCCESS: False, e.ReportKind.FAILURE: True}.get(kind)
+        tenant = loaded.spec.name
+        return await pipelines.note_result(conn, tenant, pipeline.name, loaded.generation, failed, limit)
 
 
 async def _tell_served(conn: Connection, served: list[Row]) -> None:

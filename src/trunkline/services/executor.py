@@ -28,6 +28,7 @@ from trunkline.gate.events import BuildCompleted, BuildFailing, BuildPaused, Bui
 from trunkline.gate.model import Artifact, BuildId
 from trunkline.git import RepoStore
 from trunkline.services.build_requests import EXECUTE
+from trunkline.services.holding import held_for, hold_nodes
 from trunkline.services.keystore import Keystore
 from trunkline.services.merger import identity
 from trunkline.services.private import private_of
@@ -155,6 +156,8 @@ class Executing:
         node_ids = [node["uuid"] for node in (row["request"] or {}).get("nodes", ()) if node.get("uuid")]
         if node_ids and row["owner"].startswith("queue:"):  # the fleet keeps its servers
             await nodes.mark(conn, node_ids, "used")
+            if written and (result := held_for(row, outcome)) is not None:
+                await hold_nodes(conn, row, result, node_ids)
             if asked_for := (row["request"] or {}).get("node_request"):
                 await requests.return_nodes(conn, asked_for)
         if not written:

@@ -13,9 +13,9 @@ import structlog
 from trunkline.config import ConfigError, FrozenGraph, FrozenJob, Layout, RefKind, Subject
 from trunkline.gate.events import GraphFrozen, GraphRefused
 from trunkline.gate.model import Dependency, FutureId, ItemId, JobGraph, JobKind, JobSpec, RefKey, Semaphore
-from trunkline.services.layouts import Layouts, Loaded
+from trunkline.services.layouts import Layouts, Loaded, has_pipeline
 from trunkline.services.merging import MergeChange
-from trunkline.store import Connection, Database, events, futures, tasks
+from trunkline.store import Connection, Database, events, futures, queues, tasks
 from trunkline.store.database import Row
 
 log = structlog.get_logger()
@@ -36,15 +36,19 @@ class Freezing:
                 return
             layout = await self.layouts.overlay(conn, loaded, row["config"])
             before = await self.layouts.overlay(conn, loaded, row["config_before"])
+            _, parameters = await queues.facts(conn, row["item"])
         changes = msgspec.convert(row["changes"], list[MergeChange])[-row["own"] :]
         touched = {(c.canonical, c.branch or "") for c in changes}
         errors: Sequence[ConfigError] = ()
         if row["config"]:
             errors = await asyncio.to_thread(layout.new_errors, before, touched)
         if errors:
-            await self._refuse(row, errors, round_)
+            if any(has_pipeline(layout, change.canonical, row["pipeline"]) for change in changes):
+                await self._refuse(row, errors, round_)
+            else:  # nobody asked this pipeline about it
+                await self._accept(row, loaded, layout, FrozenGraph(pipeline=row["pipeline"]), round_)
             return
-        frozen = await asyncio.to_thread(_freeze, layout, before, row, changes)
+        frozen = await asyncio.to_thread(_freeze, layout, before, row, changes, parameters)
         if frozen.error is not None:
             await self._refuse(row, (frozen.error,), round_)
             return
@@ -91,12 +95,14 @@ class Freezing:
                 await events.post(conn, f"queue:{row['queue_id']}", event)
 
 
-def _freeze(layout: Layout, before: Layout, row: Row, changes: Sequence[MergeChange]) -> FrozenGraph:
-    subjects = [_subject(change, row["files"]) for change in changes]
+def _freeze(
+    layout: Layout, before: Layout, row: Row, changes: Sequence[MergeChange], parameters: Mapping[str, Any]
+) -> FrozenGraph:
+    subjects = [_subject(change, row, parameters) for change in changes]
     return layout.freeze(row["pipeline"], subjects, before if row["config"] else None)
 
 
-def _subject(change: MergeChange, files: Mapping[str, list[str]]) -> Subject:
+def _subject(change: MergeChange, row: Row, parameters: Mapping[str, Any]) -> Subject:
     if change.is_change:
         kind = RefKind.CHANGE
     elif change.ref.startswith("refs/tags/"):
@@ -105,15 +111,17 @@ def _subject(change: MergeChange, files: Mapping[str, list[str]]) -> Subject:
         kind = RefKind.BRANCH
     else:
         kind = RefKind.REF
-    touched = files.get(change.key)
+    touched = row["files"].get(change.key)
     return Subject(
         project=change.canonical,
         kind=kind,
         branch=change.branch,
         ref=change.ref,
         files=tuple(touched) if touched is not None else None,
+        containing_branches=tuple(row["containing"].get(change.key, ())),
         key=change.key,
         triggering=True,
+        parameters=parameters,
     )
 
 

@@ -106,6 +106,8 @@ class Merging:
             for change in changes
             if change.is_change
         }
+        tags = [change for change in changes if change.ref.startswith("refs/tags/")]
+        containing = {tag.key: list(self.repos.containing_branches(tag.canonical, self._tagged(tag))) for tag in tags}
         async with self.db.transaction() as conn:
             tenant = await configuration.tenant(conn, row["tenant"])
         spec = msgspec.convert(tenant["spec"], TenantSpec) if tenant else TenantSpec(name=row["tenant"])
@@ -116,10 +118,20 @@ class Merging:
         async with self.db.transaction() as conn:
             await self._keep_blobs(conn, config + before)
             await futures.update(
-                conn, row["id"], commits=commits, repo_state=state, files=files, config=config, config_before=before
+                conn,
+                row["id"],
+                commits=commits,
+                repo_state=state,
+                files=files,
+                containing=containing,
+                config=config,
+                config_before=before,
             )
             event = FutureMerged(ItemId(row["item"]), FutureId(row["id"]), commits)
             await events.post(conn, f"queue:{row['queue_id']}", event)
+
+    def _tagged(self, tag: MergeChange) -> str:
+        return tag.newrev or self.repos.commit_of(tag.canonical, tag.ref)
 
     def _commit(self, change: MergeChange) -> str:
         return self.repos.commit_of(change.canonical, change.ref)

@@ -68,10 +68,7 @@ async def _enqueue(routing: Routing, loaded: Loaded, body: dict[str, Any]) -> No
     if body.get("change"):
         number, patchset = map(int, str(body["change"]).split(","))
         info = await routing.sources[connection].change(number, patchset)
-    elif event.newrev is None and event.ref:
-        tip = (await routing.sources[connection].refs(name)).get(event.ref)
-        event = TriggerEvent(**{**{f: getattr(event, f) for f in event.__struct_fields__}, "newrev": tip})
-    await routing.consider(loaded, pipeline, event, info)
+    await routing.consider(loaded, pipeline, event, info, (body.get("user"), body.get("parameters") or {}))
 
 
 async def _dequeue(routing: Routing, loaded: Loaded, body: dict[str, Any]) -> None:

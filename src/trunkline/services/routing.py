@@ -147,7 +147,14 @@ class Routing:
             if any(trigger_matches(trigger, event, info) for trigger in triggers):
                 await self.consider(loaded, pipeline, event, info)
 
-    async def consider(self, loaded: Loaded, pipeline: Pipeline, event: TriggerEvent, info: ChangeInfo | None) -> None:
+    async def consider(
+        self,
+        loaded: Loaded,
+        pipeline: Pipeline,
+        event: TriggerEvent,
+        info: ChangeInfo | None,
+        by_hand: tuple[str | None, dict[str, Any]] | None = None,
+    ) -> None:
         """A trigger fired: gather what the admission must know, then admit in one transaction."""
         canonical = self.sources.canonical(event.connection, event.project)
         if info is not None:
@@ -157,7 +164,7 @@ class Routing:
             change = ref_change(event.connection, canonical, event.project, event.ref or "", event.oldrev, event.newrev)
             gathered, wanted = of_ref(change, canonical), change.key
         async with self.db.transaction() as conn:
-            await enter(conn, loaded, pipeline, wanted, gathered, event_id_of(event.delivery), event.at)
+            await enter(conn, loaded, pipeline, wanted, gathered, event_id_of(event.delivery), event.at, by_hand)
 
     async def _tell_queues(
         self, conn: Connection, loaded: Loaded, canonical: str, event: TriggerEvent, info: ChangeInfo

@@ -24,6 +24,7 @@ from trunkline.services.effects import Effects
 from trunkline.services.freezing import Freezing
 from trunkline.services.layouts import Layouts
 from trunkline.services.process import Process
+from trunkline.services.providing import FIND, Providing
 from trunkline.services.reporting import Reporting
 from trunkline.services.routing import Routing
 from trunkline.services.sources import Sources
@@ -50,6 +51,7 @@ async def main(process: Process) -> None:
     freezing = Freezing(db, layouts)
     reporting = Reporting(db, sources, layouts, settings.web_root, with_times)
     applying = Applying(db, settings, layouts)
+    providing = Providing(db)
     app = tasks.make_app(settings.dburi)
 
     @app.task(name="gate.advance", queue=tasks.GATE, retry=tasks.PATIENT)
@@ -71,6 +73,10 @@ async def main(process: Process) -> None:
                 raise
             log.exception("freeze.given_up", future=future)
             await freezing.give_up(future, round, problem)
+
+    @app.task(name=FIND, queue=tasks.SCHEDULER, retry=3)
+    async def find(place: dict[str, str], wanted: dict[str, Any]) -> None:
+        await providing.find(place, wanted)
 
     @app.task(name="report.send", queue=tasks.REPORTER, retry=tasks.PATIENT, pass_context=True)
     async def send(

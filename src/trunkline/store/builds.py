@@ -59,16 +59,21 @@ async def create_buildset(
     event_at: float | None,
     refs: Sequence[int],
     triggered_by: str,
+    user_id: str | None = None,
+    parameters: dict[str, Any] | None = None,
 ) -> None:
     """A buildset begins. Asking again is nothing."""
     row = await (
         await conn.execute(
             """
             insert into buildsets
-                (uuid, tenant, pipeline, owner, queue_item_uuid, zuul_ref, event_id, event_timestamp)
-            values (%s, %s, %s, %s, %s, %s, %s, to_timestamp(%s)) on conflict (uuid) do nothing returning id
+                (uuid, tenant, pipeline, owner, queue_item_uuid, zuul_ref, event_id, event_timestamp, user_id, parameters)
+            values (%s, %s, %s, %s, %s, %s, %s, to_timestamp(%s), %s, %s) on conflict (uuid) do nothing returning id
             """,
-            (uuid, tenant, pipeline, owner, item, f"Z{uuid}", event_id, event_at),
+            (
+                *(uuid, tenant, pipeline, owner, item, f"Z{uuid}", event_id, event_at),
+                *(user_id, Jsonb(parameters) if parameters else None),
+            ),
         )
     ).fetchone()
     if row is None:
@@ -246,6 +251,36 @@ async def ask_to_cancel(conn: Connection, uuid: str) -> None:
 async def ask_to_resume(conn: Connection, uuid: str) -> None:
     await conn.execute("update builds set resume_requested = true where uuid = %s", (uuid,))
     await notify(conn, "build", uuid)
+
+
+async def providing(
+    conn: Connection,
+    tenant: str,
+    pipeline: str,
+    canonical: str,
+    change: int | None,
+    patchset: str | None,
+    names: Sequence[str],
+) -> list[Row]:
+    """Builds of a change's last buildset that provide one of `names`: rows {uuid, job_name, result, provides, artifacts}."""
+    cursor = await conn.execute(
+        """
+        with matching as (
+            select b.id, b.uuid, b.job_name, b.result, b.buildset_uuid,
+                (select array_agg(p.name) from provides p where p.build_id = b.id) as provides,
+                (select coalesce(jsonb_agg(jsonb_build_object(
+                     'name', a.name, 'url', a.url, 'metadata', coalesce(a.metadata, '{}')) order by a.id), '[]')
+                 from artifacts a where a.build_id = b.id) as artifacts
+            from builds b join refs r on r.id = b.ref_id
+            where b.tenant = %s and b.pipeline = %s and r.canonical = %s and r.change = %s and r.patchset = %s
+              and b.result is not null and b.final is not false
+              and exists (select 1 from provides p where p.build_id = b.id and p.name = any(%s)))
+        select * from matching where buildset_uuid = (select buildset_uuid from matching order by id desc limit 1)
+        order by id
+        """,
+        (tenant, pipeline, canonical, change, patchset, list(names)),
+    )
+    return await cursor.fetchall()
 
 
 async def note_event(conn: Connection, buildset: str, kind: str, description: str) -> None:

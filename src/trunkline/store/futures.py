@@ -9,7 +9,9 @@ from psycopg.types.json import Jsonb
 
 from trunkline.store.database import Connection, Row
 
-_JSON = frozenset({"commits", "repo_state", "files", "config", "config_before", "errors", "debug", "graph"})
+_JSON = frozenset(
+    {"commits", "repo_state", "files", "containing", "config", "config_before", "errors", "debug", "graph"}
+)
 
 
 async def create(

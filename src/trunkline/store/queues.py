@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
+
+from psycopg.types.json import Jsonb
 
 from trunkline.store.database import Connection, Row, notify
 
@@ -36,6 +39,32 @@ async def lock(conn: Connection, queue_id: str, known_version: int = -1) -> Row 
         (known_version, queue_id),
     )
     return await cursor.fetchone()
+
+
+async def state(conn: Connection, queue_id: str) -> bytes | None:
+    """The queue as it is now, for who does not own it."""
+    row = await (await conn.execute("select state from queues where id = %s", (queue_id,))).fetchone()
+    return bytes(row["state"]) if row else None
+
+
+async def holds(conn: Connection, queue_id: str, item: str) -> bool:
+    cursor = await conn.execute("select 1 from queue_items where queue_id = %s and item = %s", (queue_id, item))
+    return await cursor.fetchone() is not None
+
+
+async def keep_facts(conn: Connection, items: Sequence[str], user: str | None, parameters: dict[str, Any]) -> None:
+    """Who had these items enqueued by hand, and with which parameters."""
+    await conn.execute(
+        "update queue_items set user_id = %s, parameters = %s where item = any(%s)",
+        (user, Jsonb(parameters) if parameters else None, list(items)),
+    )
+
+
+async def facts(conn: Connection, item: str) -> tuple[str | None, dict[str, Any]]:
+    """(user, parameters) as of `keep_facts`."""
+    cursor = await conn.execute("select user_id, parameters from queue_items where item = %s limit 1", (item,))
+    row = await cursor.fetchone()
+    return (row["user_id"], row["parameters"] or {}) if row else (None, {})
 
 
 async def save(conn: Connection, queue_id: str, version: int, state: bytes) -> None:

@@ -34,6 +34,8 @@ create table queue_items (
     change int,
     patchset text,
     live boolean not null default true,
+    user_id text,                              -- who had it enqueued by hand
+    parameters jsonb,
     primary key (item, ref_key)
 );
 create index queue_items_by_ref on queue_items (tenant, ref_key);
@@ -53,6 +55,7 @@ create table futures (
     commits jsonb not null default '{}',       -- {"project@branch": commit}
     repo_state jsonb not null default '{}',    -- {canonical project: {ref: commit}}
     files jsonb not null default '{}',         -- {change key: [path…]}
+    containing jsonb not null default '{}',    -- {tag's key: [branch that contains it…]}
     config jsonb not null default '[]',        -- [{connection, project, canonical, branch, files: {path: blob}}]
     config_before jsonb not null default '[]', -- the same without the item's own changes
     errors jsonb not null default '[]',        -- configuration errors, for the report
@@ -196,4 +199,13 @@ create table reports_said (
     report text primary key,
     done boolean not null default false,
     begun timestamptz not null default clock_timestamp()
+);
+-- How pipelines fare that are to fall silent after too many failures in a row.
+create table pipeline_failures (
+    tenant text not null,
+    pipeline text not null,
+    generation int not null,                   -- of the layout: a new one begins anew
+    failures int not null default 0,
+    disabled boolean not null default false,
+    primary key (tenant, pipeline)
 );
