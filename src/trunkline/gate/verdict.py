@@ -255,8 +255,9 @@ def _abandon_dependents(desk: Desk, gone: Item, position: int) -> None:
         if not missed:
             continue
         lost.update((change.key, change) for change in item.changes)
-        names = [lost[key].url or key for key in missed]
-        message = "\n".join([NEEDS_FAILED, "", *(f"- {name}" for name in names)])
+        names = ", ".join(lost[key].url or key for key in missed)
+        needed = f"Changes {names} are needed." if len(missed) > 1 else f"Change {names} is needed."
+        message = f"{NEEDS_FAILED}\n\n{needed}"
         _take_back(desk, item, ReportKind.FAILURE, "FAILURE", message)
         _remove(desk, item, "FAILURE", False)
 

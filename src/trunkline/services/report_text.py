@@ -99,7 +99,7 @@ def first_line(pipeline: Pipeline, kind: str, result: str, message: str) -> str:
         case "enqueue-refused":
             return message
         case _:
-            return pipeline.failure_message
+            return message or pipeline.failure_message
 
 
 def _filled(text: str, pipeline: Pipeline) -> str:

@@ -46,9 +46,16 @@ class Reporting:
         self.web_root, self.with_times = web_root, with_times
 
     async def send(
-        self, tenant: str, pipeline: str, owner: str, report: Mapping[str, Any], *, is_last: bool = False
+        self,
+        tenant: str,
+        pipeline: str,
+        owner: str,
+        report: Mapping[str, Any],
+        *,
+        disabled: bool = False,
+        is_last: bool = False,
     ) -> None:
-        """Say one report to the reporters of its kind.
+        """Say one report to the reporters of its kind; results of a disabled pipeline to its `disabled` reporters.
 
         Raises ConnectionFailed while a review server does not answer, unless this `is_last` try.
         """
@@ -58,6 +65,8 @@ class Reporting:
         if described is not None:
             definition, message, comments = described
             action = "failure" if kind == "enqueue-refused" else kind
+            if disabled:
+                action = "" if kind in SAID_BY_ITSELF else "disabled"
             for change in effect.changes:
                 key = _report_key(tenant, pipeline, effect, kind, change)
                 on_lines = comments.get(change.key, {})
@@ -197,10 +206,11 @@ class Reporting:
         errors = msgspec.convert(future["errors"], list[ConfigError]) if future else []
         if kind == "failure" and result == "CONFIG_ERROR":
             kind = "config-error"
+        put_out = kind == "failure" and bool(words)  # its jobs have no say in it
         text = compose(
             first_line(definition, kind, result, words),
-            item_url=self._item_url(effect, future_id, kind),
-            lines=[] if kind in SAID_BY_ITSELF else self._lines(rows, jobs),
+            item_url="" if put_out else self._item_url(effect, future_id, kind),
+            lines=[] if kind in SAID_BY_ITSELF or put_out else self._lines(rows, jobs),
             detail=_detail(kind, words, errors, files),
             warnings=[w for row in rows for w in row["warnings"]],
             debug=future["debug"] if future and kind not in SAID_BY_ITSELF else (),
@@ -266,7 +276,7 @@ def _detail(kind: str, said: str, errors: Sequence[ConfigError], files: Sequence
         return "\n\n".join(error.message for error in errors)
     if kind == "merge-conflict" and files:
         return "Files in conflict:\n" + "\n".join(f"  {path}" for path in files)
-    return "" if kind == "enqueue-refused" else said
+    return "" if kind in ("enqueue-refused", "failure") else said
 
 
 def _comments(

@@ -80,10 +80,15 @@ async def main(process: Process) -> None:
 
     @app.task(name="report.send", queue=tasks.REPORTER, retry=tasks.PATIENT, pass_context=True)
     async def send(
-        context: procrastinate.JobContext, tenant: str, pipeline: str, owner: str, report: dict[str, Any]
+        context: procrastinate.JobContext,
+        tenant: str,
+        pipeline: str,
+        owner: str,
+        report: dict[str, Any],
+        disabled: bool = False,
     ) -> None:
         is_last = context.job.attempts >= REPORT_TRIES
-        await reporting.send(tenant, pipeline, owner, report, is_last=is_last)
+        await reporting.send(tenant, pipeline, owner, report, disabled=disabled, is_last=is_last)
 
     @app.task(name="report.land", queue=tasks.REPORTER, retry=tasks.PATIENT, pass_context=True)
     async def land(
