@@ -23,27 +23,37 @@ def judged(world: Installation, *numbers: int) -> None:
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
-        (
-            [{"kind": "token-expired"}, {"kind": "api-error", "service": "identity", "status": 401}],
-            "credentials refused",
-        ),
-        ([{"kind": "api-slow", "delay_s": 8}], "timeout"),
+        ({"kind": "api-error", "status": 401}, "credentials refused"),
+        ({"kind": "api-slow", "delay_s": 8}, "timeout"),
     ],
     ids=["refuses-credentials", "times-out"],
 )
 def test_a_cloud_that_does_not_serve_is_circled_out_with_the_reason(
     world: Installation, fault: dict[str, Any], reason: str
 ) -> None:
+    world.until("the region is seen", lambda: world.region(SICK).get("state") == "healthy")
     before = world.made(SICK)
     world.fault(**fault, cloud=SICK)
     numbers = [world.push("demo/app") for _ in range(2)]
     judged(world, *numbers)
-    world.until("the region is down", lambda: world.region(SICK)["state"] == "down")
+    world.until("the region is down", lambda: world.region(SICK).get("state") == "down")
     assert reason in world.region(SICK)["reason"]
     assert reason in world.get("t/small/pool")
     assert world.made(SICK) == before
     world.clear_faults()
-    world.until("the region is well again", lambda: world.region(SICK)["state"] == "healthy")
+    world.until("the region is well again", lambda: world.region(SICK).get("state") == "healthy")
+    world.wait_drained()
+
+
+def test_credentials_that_are_refused_from_the_beginning_are_shown(world: Installation) -> None:
+    world.fault("api-error", status=401, cloud=SICK)
+    world.kill("launcher")
+    number = world.push("demo/app")
+    judged(world, number)
+    world.until("the region is down", lambda: world.region(SICK).get("state") == "down")
+    assert "credentials refused" in world.region(SICK)["reason"]
+    world.clear_faults()
+    world.until("the region is well again", lambda: world.region(SICK).get("state") == "healthy")
     world.wait_drained()
 
 
