@@ -179,7 +179,7 @@ class Story:
         return fates
 
     def _kill(self, service: str, when: Callable[[], bool]) -> None:
-        until(f"the moment to kill the {service}", when, GATE_S, every_s=0.05)
+        until(f"the moment to kill the {service}", when, GATE_S, every_s=0.2)
         pid = self._pid(service)
         os.kill(pid, signal.SIGKILL)
         begin = time.monotonic()

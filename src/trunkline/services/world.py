@@ -217,7 +217,7 @@ variables={variables}
 hostname=demo
 
 [launcher]
-busy_interval=0.5
+busy_interval=0.8
 idle_interval=2
 sweep_interval=2
 leak_grace=3
