@@ -114,8 +114,14 @@ def test_nothing_enters_before_what_it_needs_is_ready():
 
 def test_a_dependency_in_another_queue_is_refused_aloud():
     answer = ask("B", candidate("B", "A"), candidate("A", queue="other", project="p2"))
-    assert "different queue" in answer.refusal
+    assert "does not share a change queue" in answer.refusal
     assert not answer.silent
+
+
+def test_a_dependency_that_is_tested_in_another_queue_does_not_do():
+    there = {RefKey("A,1"): (Presence("gate", QueueId("t/gate/other"), ItemId("i")),)}
+    answer = ask("B", candidate("B", "A"), candidate("A", queue="other", project="p2"), present=there)
+    assert "does not share a change queue" in answer.refusal
 
 
 def test_an_abandoned_dependency_is_never_satisfied():
@@ -158,7 +164,7 @@ def test_the_tenant_bounds_dependencies():
 def test_the_tenant_bounds_changes_in_a_pipeline():
     assert names(ask("A", candidate("A"), by=rules(max_changes=1))) == ["A"]
     answer = ask("A", candidate("A"), by=rules(max_changes=1, changes_now=1))
-    assert "(1)" in answer.refusal
+    assert "limit of 1 changes" in answer.refusal
     assert not answer.silent
 
 

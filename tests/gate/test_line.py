@@ -241,7 +241,13 @@ def test_what_is_no_longer_configured_leaves_quietly():
 
 def test_a_head_that_landed_past_the_queue_disturbs_nobody():
     play = stack() >> ChangeMergedElsewhere(RefKey("A"))
-    play << queue_is("B", "C") << builds("test: A B", "test: A B C") << cancels("test: A")
+    play << queue_is("A", "B", "C") << builds("test: A", "test: A B", "test: A B C") << cancels()
+    play >> passed("A") << lands("A")
+
+
+def test_what_needs_a_change_that_landed_past_the_queue_survives_its_failure():
+    play = Play(gate()) >> enqueued(A) >> enqueued(change("B", "A")) >> ChangeMergedElsewhere(RefKey("A"))
+    play >> failed("A") << queue_is("B") << builds("test: B")
 
 
 def test_the_event_of_our_own_landing_changes_nothing():

@@ -154,6 +154,8 @@ class _Clerk:
         for key in own:
             self.check_itself(key)
         ahead = [bundle for bundle in chain[:-1] if not (self.dependent and self.is_here(bundle))]
+        for key in (key for bundle in chain[:-1] for key in bundle) if self.dependent else ():
+            self.check_same_queue(candidate, key)
         for bundle in ahead if self.dependent else ():
             for key in bundle:
                 self.check_needed(candidate, key)
@@ -179,6 +181,11 @@ class _Clerk:
         if self.dependent and candidate.landing_problem:
             raise Refused(f"{_title(candidate)} could not land: {candidate.landing_problem}")
 
+    def check_same_queue(self, wanted: Candidate, key: RefKey) -> None:
+        needed = self.candidates[key]
+        if not needed.in_pipeline or self.name_of(key) != self.name_of(wanted.change.key):
+            raise Refused(f"{_title(needed)} does not share a change queue with {_title(wanted)}.", silent=False)
+
     def check_needed(self, wanted: Candidate, key: RefKey) -> None:
         """Something that it needs, outside its own cycle, in a pipeline that lands."""
         needed = self.candidates[key]
@@ -187,8 +194,6 @@ class _Clerk:
             raise Refused(f"{needs}, which is closed and has not landed.")
         if not needed.is_current:
             raise Refused(f"{needs}, which is not the latest patch set.")
-        if not needed.in_pipeline or self.name_of(key) != self.name_of(wanted.change.key):
-            raise Refused(f"{needs}, which is in a different queue of {self.rules.name}.", silent=False)
         why = needed.problem or needed.landing_problem
         if why:
             raise Refused(f"{needs}, which is not ready: {why}")
@@ -197,7 +202,8 @@ class _Clerk:
         limit = self.rules.max_changes
         new = sum(len(bundle) for bundle in entering)
         if limit is not None and self.rules.changes_now + new > limit:
-            raise Refused(f"{self.rules.name} holds as many changes as the tenant allows ({limit}).", silent=False)
+            text = f"{new} additional changes would exceed the limit of {limit} changes for {self.rules.name}."
+            raise Refused(text, silent=False)
 
     # -- dependencies
 

@@ -24,7 +24,6 @@ from trunkline.gate.events import (
     Supersede,
     Tick,
 )
-from trunkline.gate.line import landed_under
 from trunkline.gate.model import (
     ON_TIPS,
     FutureState,
@@ -130,17 +129,10 @@ def abandoned(desk: Desk, event: ChangeAbandoned) -> None:
 
 
 def merged_elsewhere(desk: Desk, event: ChangeMergedElsewhere) -> None:
-    """In a queue that lands: nothing is left to do for it. What stands on it alone keeps standing."""
+    """In a queue that lands: it goes on, as what stands on it does; landing it again costs nothing."""
     item_id = desk.changes.get(event.change)
-    if item_id is None or not desk.speculates:
-        return
-    item = desk.items[item_id]
-    if item.landing is not Landing.NONE:
-        return
-    desk.remember_landed((event.change,))
-    if len(item.changes) == 1 and item.future is not None and item.future.base == ON_TIPS and not item.failing:
-        landed_under(desk, desk.position(item_id) + 1, item.future.id)
-    verdict.put_out(desk, item, ReportKind.DEQUEUE, "DEQUEUED", "The change landed outside this queue.")
+    if item_id is not None and desk.speculates and event.change not in desk.landed:
+        desk.remember_landed((event.change,))
 
 
 def promote(desk: Desk, event: Promote) -> None:

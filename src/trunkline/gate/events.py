@@ -84,7 +84,7 @@ class ChangeAbandoned(Event, frozen=True):
 
 
 class ChangeMergedElsewhere(Event, frozen=True):
-    """Somebody landed it past the queue: the item has nothing left to do, those behind keep what stands on it."""
+    """Somebody landed it past the queue: what needs it need not wait for it any more."""
 
     change: RefKey
 

@@ -107,6 +107,19 @@ def readiness(spec: JobSpec, runs: Runs) -> Readiness:
     return answer
 
 
+def skip_reason(graph: Graph, spec: JobSpec, runs: Runs) -> str:
+    """Why a job will never run: the parent that did not choose it, or that failed; its parent's reason if that was skipped."""
+    for parent, soft in spec.parents:
+        run = runs[parent]
+        if run.child_jobs is not None and spec.name not in run.child_jobs:
+            return f"Skipped due to child_jobs return value in job {graph[parent].name}"
+        if run.state is RunState.DONE and run.result == SKIPPED and not soft:
+            return skip_reason(graph, graph[parent], runs)
+        if run.state is RunState.DONE and run.result not in (SUCCESS, SKIPPED):
+            return f"Skipped due to failed job {graph[parent].name}"
+    return ""
+
+
 def waits_for(spec: JobSpec, runs: Runs) -> list[JobId]:
     """Parents that have neither ended nor paused."""
     passed = (RunState.DONE, RunState.PAUSED, RunState.RESUMING)

@@ -75,7 +75,7 @@ def _all_below_done(work: Work, job: JobId) -> bool:
 def _advance_run(work: Work, job: JobId, spec: JobSpec, held_back: bool) -> None:
     ready = jobs.readiness(spec, work.runs)
     if ready is Readiness.SKIP:
-        work.finish(job, jobs.SKIPPED)
+        work.finish(job, jobs.SKIPPED, jobs.skip_reason(work.graph, spec, work.runs) or None)
         return
     if ready is Readiness.WAIT or (held_back and not _holds_something(work.runs[job])):
         return

@@ -17,14 +17,22 @@ import structlog
 from trunkline.config import Pipeline, config_paths
 from trunkline.connections import ChangeInfo, ChangeNotFound, ConnectionFailed, TriggerEvent, trigger_matches
 from trunkline.gate import Change
-from trunkline.gate.events import ChangeAbandoned, ChangeMergedElsewhere, RequirementsLost, Supersede
-from trunkline.gate.model import RefKey
+from trunkline.gate.events import (
+    ChangeAbandoned,
+    ChangeMergedElsewhere,
+    Dequeue,
+    DequeueReason,
+    RequirementsLost,
+    Supersede,
+)
+from trunkline.gate.model import ItemId, RefKey
+from trunkline.gate.verdict import NEEDS_FAILED
 from trunkline.services import inner_events, operations
 from trunkline.services.admitting import enter, event_id_of
 from trunkline.services.candidates import Gathering, of_ref
 from trunkline.services.layouts import Layouts, Loaded
 from trunkline.services.sources import Sources
-from trunkline.store import Connection, Database, configuration, events, queues, tasks
+from trunkline.store import Connection, Database, configuration, events, queues, refs, tasks
 from trunkline.store.database import Row
 
 log = structlog.get_logger()
@@ -175,6 +183,22 @@ class Routing:
             told = _what_to_tell(self.sources, loaded, pipeline, place, event, info)
             if told is not None:
                 await events.post(conn, f"queue:{place['queue_id']}", told)
+            elif event.type == "patchset-created" and int(place["patchset"] or 0) < info.patchset:
+                await self._tell_those_that_need(conn, place["queue_id"], info)
+
+    async def _tell_those_that_need(self, conn: Connection, queue_id: str, info: ChangeInfo) -> None:
+        """What names the change in a Depends-On footer needs its newest patch set: with another it is not tested on."""
+        rows = [row for row in await queues.items_of(conn, queue_id) if row["live"]]
+        known = await refs.get(conn, [row["ref_key"] for row in rows])
+        own = {other.number_of(url) for url in info.depends_on for other in self.sources.all()}
+        for row in rows:
+            urls = known.get(row["ref_key"], {}).get("depends_on", ())
+            if not any(self.sources[info.connection].number_of(url) == info.number for url in urls):
+                continue
+            # A change that needs it in turn makes a cycle of the two: they come back as one item.
+            reason = DequeueReason.RECONFIGURED if row["change"] in own else DequeueReason.DEPENDENCY
+            message = f"{NEEDS_FAILED}\n\nChange {info.url} is needed."
+            await events.post(conn, f"queue:{queue_id}", Dequeue(ItemId(row["item"]), None, reason, message))
 
 
 def held_back(tenant: str) -> str:
@@ -201,7 +225,11 @@ def _what_to_tell(
 ) -> msgspec.Struct | None:
     key = RefKey(place["ref_key"])
     if event.type == "patchset-created":
-        if int(place["patchset"] or 0) < info.patchset and (pipeline is None or pipeline.dequeue_on_new_patchset):
+        if (
+            place["live"]
+            and int(place["patchset"] or 0) < info.patchset
+            and (pipeline is None or pipeline.dequeue_on_new_patchset)
+        ):
             return Supersede(key, f"{info.number},{info.patchset}")
         return None
     if event.type == "change-abandoned":

@@ -25,6 +25,8 @@ from typing import Any
 from trunkline.config.secrets import encrypt
 from trunkline.services.children import die_with_parent
 from trunkline.services.keystore import SECRETS, Keystore
+from trunkline.services.reconfiguring import reconfigure
+from trunkline.services.settings import Settings
 from trunkline.store import Database
 
 TENANT = "demo"
@@ -244,10 +246,10 @@ auth_type=basic
         )
 
     def _reconfigure(self) -> None:
-        from trunkline.cli.main import main
-
-        if main(["reconfigure", "--config", str(self.config)]):
-            raise WorldFailed(f"the tenant file is not taken; see {self.log('serve')}")
+        late, errors = asyncio.run(reconfigure(Settings.read(self.config), START_TIMEOUT_S))
+        if late or errors:
+            told = "; ".join(error.message for error in errors) or f"not read after {START_TIMEOUT_S:.0f} s"
+            raise WorldFailed(f"the tenant file is not taken: {told}; see {self.log('serve')}")
 
     def _wait_for_web(self) -> None:
         import urllib.error
@@ -305,8 +307,6 @@ auth_type=basic
         return "\n".join(f"        - {chunk}" for chunk in chunks)
 
     def _dburi(self) -> str:
-        from trunkline.services.settings import Settings
-
         return Settings.read(self.config).dburi
 
     def _wait_for_database(self) -> None:

@@ -89,6 +89,14 @@ async def of_tenant(conn: Connection, tenant: str) -> list[Row]:
     return await cursor.fetchall()
 
 
+async def items_of(conn: Connection, queue_id: str) -> list[Row]:
+    """What stands in a queue: rows {item, ref_key, change, live}."""
+    cursor = await conn.execute(
+        "select item, ref_key, change, live from queue_items where queue_id = %s order by item, ref_key", (queue_id,)
+    )
+    return await cursor.fetchall()
+
+
 async def items_of_tenant(conn: Connection, tenant: str) -> list[Row]:
     """Every (item, project): rows {item, queue_id, pipeline, project, live}."""
     cursor = await conn.execute(
