@@ -30,10 +30,14 @@ def test_events_come_in_order_and_are_used_once(postgres_uri):
 def test_a_rolled_back_decision_leaves_neither_event_nor_task(postgres_uri):
     async def play():
         async with await Database.open(postgres_uri) as db:
-            with pytest.raises(RuntimeError):
+
+            async def killed() -> None:
                 async with db.transaction() as conn:
                     await events.post(conn, "queue:t/gate/q", {"number": 1})
                     raise RuntimeError("killed here")
+
+            with pytest.raises(RuntimeError):
+                await killed()
             async with db.transaction() as conn:
                 count = await events.count_waiting(conn, "queue:t/gate/q")
                 row = await (await conn.execute("select count(*) as n from procrastinate_jobs")).fetchone()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-import time
 from pathlib import Path
 
 
@@ -15,33 +14,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from trunkline.services.reconfiguring import reconfigure
     from trunkline.services.settings import Settings, SettingsError
 
     try:
-        return asyncio.run(_reconfigure(Settings.read(args.config), args.timeout))
+        late, errors = asyncio.run(reconfigure(Settings.read(args.config), args.timeout))
     except SettingsError as problem:
         print(f"trunkline reconfigure: {problem}", file=sys.stderr)
         return 2
-
-
-async def _reconfigure(settings: Settings, timeout_s: float) -> int:  # type: ignore[name-defined]  # noqa: F821
-    from trunkline.services.sources import Sources
-    from trunkline.services.tenants import apply_tenant_file
-    from trunkline.store import Database, configuration
-
-    sources = Sources.open(settings)
-    async with await Database.open(settings.dburi, name="trunkline-reconfigure") as db:
-        reading, errors = await apply_tenant_file(db, settings, sources)
-        for error in errors:
-            print(error.message, file=sys.stderr)
-        deadline = time.monotonic() + timeout_s
-        while reading:
-            async with db.transaction() as conn:
-                waiting = set(await configuration.reconfiguring(conn))
-            reading = [name for name in reading if name in waiting]
-            if time.monotonic() > deadline:
-                print(f"not read after {timeout_s:.0f} s: {', '.join(reading)}; does a merger run?", file=sys.stderr)
-                return 1
-            await asyncio.sleep(0.1)
-    await sources.close()
-    return 1 if errors else 0
+    for error in errors:
+        print(error.message, file=sys.stderr)
+    if late:
+        print(f"not read after {args.timeout:.0f} s: {', '.join(late)}; does a merger run?", file=sys.stderr)
+    return 1 if late or errors else 0
