@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import requests
+from keystoneauth1.exceptions import DiscoveryFailure
 from keystoneauth1.session import TCPKeepAliveAdapter
 
 SLOW_DOWN = frozenset({413, 429, 503})
@@ -91,6 +92,9 @@ class LimitedTransport(TCPKeepAliveAdapter):  # type: ignore[misc]
             kwargs["timeout"] = self._timeout_s
         response: requests.Response = super().send(request, **kwargs)
         self._limiter.observe(response.status_code, retry_after(response.headers.get("Retry-After")))
+        if response.status_code == 401 and request.method == "GET" and "X-Auth-Token" not in request.headers:
+            # keystoneauth would log in to discover how to log in, and wait for its own lock for ever
+            raise DiscoveryFailure(f"{request.url}: credentials are wanted to see which versions there are (401)")
         return response
 
 
