@@ -23,4 +23,7 @@ def run(args: argparse.Namespace) -> int:
     except SettingsError as problem:
         print(f"trunkline {args.word}: {problem}", file=sys.stderr)
         return 2
+    from trunkline.store import migrate
+
+    migrate(settings.dburi)
     return run_service(args.word, settings, main_of(args.word), instance=args.instance, debug=args.debug)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -51,7 +51,7 @@ async def start(conn: Connection, sources: Sources, layouts: Layouts, queue: Que
         items=(*(everything[c.key] for c in changes[: -future["own"]]), *own),
         build_refs=tuple(everything[key] for key in effect.refs),
         buildset_refs=tuple(own),
-        projects=tuple(workspace_projects(sources, loaded, job, changes)),
+        projects=tuple(workspace_projects(sources, loaded, job, changes, future["own"], effect.change)),
         playbook_projects=tuple(playbook_projects(sources, loaded, job)),
         repo_state=future["repo_state"],
         attempt=effect.attempt,
@@ -187,9 +187,16 @@ def _artifact(sources: Sources, known: Mapping[str, RefInfo], entry: Any) -> Art
 
 
 def workspace_projects(
-    sources: Sources, loaded: Loaded | None, job: FrozenJob, changes: Iterable[MergeChange]
+    sources: Sources, loaded: Loaded | None, job: FrozenJob, changes: Sequence[MergeChange], own: int, tested: str
 ) -> list[ProjectInfo]:
-    """Projects of the job's workspace: required ones, then those of the item's future that the job lets in."""
+    """Projects of the job's workspace: required ones, then those of the item's future that the job lets in.
+
+    own: how many changes at the end are the item's; tested: the key of the build's.
+    """
+    meant = {
+        ":change": {change.canonical for change in changes if change.key == tested},
+        ":item": {change.canonical for change in changes[-own:]},
+    }
     found: dict[str, ProjectInfo] = {}
     for required in job.required_projects:
         found[required.canonical_name] = _project(
@@ -199,16 +206,21 @@ def workspace_projects(
             override_checkout=required.override_checkout,
         )
     for change in changes:
-        if change.canonical in found or not _is_let_in(job, change.canonical):
+        if change.canonical in found or not _is_let_in(job, change.canonical, meant):
             continue
         found[change.canonical] = _project(sources, loaded, change.connection, change.name, change.canonical)
     return list(found.values())
 
 
-def _is_let_in(job: FrozenJob, canonical: str) -> bool:
-    if job.include_projects is not None and canonical not in job.include_projects:
+def _is_let_in(job: FrozenJob, canonical: str, meant: Mapping[str, set[str]]) -> bool:
+    """`:change` and `:item` in a job's filters stand for the projects in `meant`."""
+
+    def names(listed: Sequence[str]) -> set[str]:
+        return {name for entry in listed for name in meant.get(entry, {entry})}
+
+    if job.include_projects is not None and canonical not in names(job.include_projects):
         return False
-    return canonical not in (job.exclude_projects or ())
+    return canonical not in names(job.exclude_projects or ())
 
 
 def playbook_projects(sources: Sources, loaded: Loaded | None, job: FrozenJob) -> list[ProjectInfo]:

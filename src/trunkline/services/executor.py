@@ -286,10 +286,11 @@ async def main(process: Process) -> None:
     workspaces = StoreWorkspaces(RepoStore(settings.git_dir_executor), sources, identity(settings))
     keystore = Keystore(settings.keystore_password)
     settings.job_dir.mkdir(parents=True, exist_ok=True)
-    clean_leftovers(settings.job_dir)
     finger = await _console_server(settings)
     port = finger.sockets[0].getsockname()[1]
     site = site_of(settings, port)
+    async with process.db.transaction() as conn:  # another executor of this machine may share the directory
+        clean_leftovers(settings.job_dir, await builds.running_elsewhere(conn, f"{site.finger_host}:{port}"))
     app = tasks.make_app(settings.dburi)
     async with WarmRunner(SandboxPaths(settings.job_dir, site_paths(site))) as runner:
         executing = Executing(process, site, runner, keystore, workspaces)

@@ -29,7 +29,7 @@ from trunkline.services.reporting import Reporting
 from trunkline.services.routing import Routing
 from trunkline.services.sources import Sources
 from trunkline.services.tenants import Applying, apply_tenant_file
-from trunkline.store import Connection, configuration, events, futures, leases, streams, tasks
+from trunkline.store import Connection, configuration, events, futures, leases, said, streams, tasks
 
 log = structlog.get_logger()
 
@@ -39,6 +39,7 @@ REPORT_TRIES = 60  # about half an hour in which a review server may be away
 JANITOR_S = 5.0
 SILENT_WORKER_S = 20.0
 KEPT_S = 3600.0
+HISTORY_S = 30 * 86400.0  # how long decisions can be explained, and happenings told apart
 
 
 async def main(process: Process) -> None:
@@ -191,5 +192,8 @@ async def _janitor(process: Process) -> None:
                     log.warning("tasks.handed_back", tasks=handed)
                 await futures.forget_old(conn, KEPT_S)
                 await tasks.forget_finished(conn, KEPT_S)
+                await events.forget(conn, HISTORY_S)
+                await said.forget(conn, HISTORY_S)
+                await streams.forget(conn, HISTORY_S)
         except Exception:
             log.exception("janitor.failed")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from trunkline.config.tenant_model import ConnectionSpec
 from trunkline.connections import Connection, open_connection
 from trunkline.git import GitSource
 from trunkline.services.settings import Settings, SettingsError
+
+PATHS = frozenset({"sshkey", "known_hosts"})
 
 
 class Sources:
@@ -22,7 +25,8 @@ class Sources:
         """From the [connection NAME] sections. Raises SettingsError."""
         drivers: dict[str, Connection] = {}
         specs: dict[str, ConnectionSpec] = {}
-        for name, options in settings.named("connection").items():
+        for name, written in settings.named("connection").items():
+            options = _with_absolute_paths(settings, written)
             try:
                 driver = open_connection(name, options)
             except ValueError as problem:
@@ -63,3 +67,11 @@ class Sources:
     async def close(self) -> None:
         for driver in self.drivers.values():
             await driver.close()
+
+
+def _with_absolute_paths(settings: Settings, options: Mapping[str, str]) -> dict[str, str]:
+    """Relative paths count from the configuration's folder, wherever the service was started."""
+    found = dict(options)
+    for key in PATHS & options.keys():
+        found[key] = str(settings.path.parent / Path(options[key]).expanduser())
+    return found

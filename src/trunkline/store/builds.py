@@ -300,10 +300,10 @@ async def secret_data(conn: Connection, uuids: Sequence[str]) -> list[bytes]:
     return [bytes(found[uuid]) for uuid in uuids if found.get(uuid)]
 
 
-async def unfinished_on(conn: Connection, executor: str) -> list[str]:
-    """Builds that the executor is said to run."""
+async def running_elsewhere(conn: Connection, executor: str) -> list[str]:
+    """Builds that other executors than this one run."""
     cursor = await conn.execute(
-        "select uuid from builds where executor = %s and state in ('running', 'paused')", (executor,)
+        "select uuid from builds where executor <> %s and state in ('running', 'paused')", (executor,)
     )
     return [row["uuid"] for row in await cursor.fetchall()]
 
