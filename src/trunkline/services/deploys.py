@@ -79,7 +79,7 @@ async def submit_deploy(
         job=job_for_targets,
         change=ref_info(sources, change, None),
         items=(ref_info(sources, change, None),),
-        projects=tuple(workspace_projects(sources, loaded, frozen, [change])),
+        projects=tuple(workspace_projects(sources, loaded, frozen, [change], 1, change.key)),
         playbook_projects=tuple(playbook_projects(sources, loaded, frozen)),
         nodes=tuple(_node(servers[target.node_id], target) for target in present),
         groups=_groups(present),

@@ -184,13 +184,18 @@ class Routing:
             if told is not None:
                 await events.post(conn, f"queue:{place['queue_id']}", told)
             elif event.type == "patchset-created" and int(place["patchset"] or 0) < info.patchset:
-                await self._tell_those_that_need(conn, place["queue_id"], info)
+                await self._tell_those_that_need(conn, loaded, canonical, place["queue_id"], info)
 
-    async def _tell_those_that_need(self, conn: Connection, queue_id: str, info: ChangeInfo) -> None:
+    async def _tell_those_that_need(
+        self, conn: Connection, loaded: Loaded, canonical: str, queue_id: str, info: ChangeInfo
+    ) -> None:
         """What names the change in a Depends-On footer needs its newest patch set: with another it is not tested on."""
         rows = [row for row in await queues.items_of(conn, queue_id) if row["live"]]
         known = await refs.get(conn, [row["ref_key"] for row in rows])
+        queue = loaded.layout.queues.get(loaded.layout.queue_of(canonical, info.branch) or "")
         own = {other.number_of(url) for url in info.depends_on for other in self.sources.all()}
+        if queue is None or not queue.allow_circular_dependencies:
+            own = set()
         for row in rows:
             urls = known.get(row["ref_key"], {}).get("depends_on", ())
             if not any(self.sources[info.connection].number_of(url) == info.number for url in urls):
