@@ -79,19 +79,19 @@ def compose(
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def first_line(pipeline: Pipeline, kind: str, result: str, message: str) -> str:
-    """The sentence a report begins with."""
+def first_line(pipeline: Pipeline, kind: str, result: str, message: str, item_url: str = "") -> str:
+    """The sentence a report begins with. `item_url` is for those that ask for it."""
     match kind:
         case "start":
-            return _filled(pipeline.start_message, pipeline)
+            return _filled(pipeline.start_message, pipeline, item_url)
         case "enqueue":
-            return _filled(pipeline.enqueue_message, pipeline)
+            return _filled(pipeline.enqueue_message, pipeline, item_url)
         case "success":
             return pipeline.success_message
         case "merge-conflict":
             return pipeline.merge_conflict_message
         case "no-jobs":
-            return pipeline.no_jobs_message
+            return _filled(pipeline.no_jobs_message, pipeline, item_url)
         case "dequeue":
             return pipeline.dequeue_message
         case "config-error":
@@ -102,9 +102,12 @@ def first_line(pipeline: Pipeline, kind: str, result: str, message: str) -> str:
             return message or pipeline.failure_message
 
 
-def _filled(text: str, pipeline: Pipeline) -> str:
-    """Templates know {pipeline.name} and the like; what they do not know stays as written."""
-    return text.replace("{pipeline.name}", pipeline.name)
+def _filled(text: str, pipeline: Pipeline, item_url: str) -> str:
+    """Templates know {pipeline.name} and {item_url} ({status_url} of old); what they do not know stays as written."""
+    known = {"pipeline.name": pipeline.name, "pipeline": pipeline.name, "item_url": item_url, "status_url": item_url}
+    for name, value in known.items():
+        text = text.replace("{" + name + "}", value)
+    return text
 
 
 def message_of(job: FrozenJob | None, row: Mapping[str, Any]) -> str | None:

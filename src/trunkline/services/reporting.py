@@ -207,9 +207,10 @@ class Reporting:
         if kind == "failure" and result == "CONFIG_ERROR":
             kind = "config-error"
         put_out = kind == "failure" and bool(words)  # its jobs have no say in it
+        url = self._item_url(effect, future_id, kind)
         text = compose(
-            first_line(definition, kind, result, words),
-            item_url="" if put_out else self._item_url(effect, future_id, kind),
+            first_line(definition, kind, result, words, url),
+            item_url="" if put_out or kind in SAID_BY_ITSELF else url,
             lines=[] if kind in SAID_BY_ITSELF or put_out else self._lines(rows, jobs),
             detail=_detail(kind, words, errors, files),
             warnings=[w for row in rows for w in row["warnings"]],
