@@ -10,13 +10,16 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import structlog
 
 from trunkline.connections import TriggerEvent
+from trunkline.gate import Queue
 from trunkline.gate.events import Dequeue, DequeueReason, Promote
 from trunkline.gate.model import RefKey
 from trunkline.services.layouts import Loaded
 from trunkline.store import Connection, events, queues
+from trunkline.store.database import Row
 
 if TYPE_CHECKING:
     from trunkline.services.routing import Routing
@@ -86,10 +89,25 @@ async def _dequeue(routing: Routing, loaded: Loaded, body: dict[str, Any]) -> No
             ]
         else:
             places = await queues.where_ref(conn, loaded.spec.name, f"{project[0]}:{project[1]}:{body['ref']}@")
-        for place in places:
-            if place["pipeline"] == body["pipeline"] and place["live"]:
-                event = Dequeue(change=RefKey(place["ref_key"]), reason=DequeueReason.OPERATOR)
-                await events.post(conn, f"queue:{place['queue_id']}", event)
+        live = [place for place in places if place["pipeline"] == body["pipeline"] and place["live"]]
+        place = await _first(conn, live)
+        if place is not None:
+            event = Dequeue(change=RefKey(place["ref_key"]), reason=DequeueReason.OPERATOR)
+            await events.post(conn, f"queue:{place['queue_id']}", event)
+
+
+async def _first(conn: Connection, places: list[Row]) -> Row | None:
+    """Of several places (a ref at different revisions) the one that stands in front."""
+    if len(places) < 2:
+        return places[0] if places else None
+    states = {place["queue_id"]: await queues.state(conn, place["queue_id"]) for place in places}
+    orders = {id: msgspec.json.decode(state, type=Queue).order for id, state in states.items() if state}
+
+    def rank(place: Row) -> int:
+        order = orders.get(place["queue_id"], ())
+        return order.index(place["item"]) if place["item"] in order else len(order)
+
+    return min(places, key=rank)
 
 
 async def _promote(routing: Routing, loaded: Loaded, body: dict[str, Any]) -> None:
