@@ -88,7 +88,9 @@ class Supervisor:
         try:
             self._take_over()
             self._start_database()
-            self.guardian = surviving.guard(self.state_file)
+            self.guardian = surviving.guard(
+                self.state_file, self.settings.number("scheduler", "takeover_timeout", surviving.WAIT_S)
+            )
             for child in self.children:
                 main_of(child.service)  # imported here, shared by all that fork
             while not self._stopping:

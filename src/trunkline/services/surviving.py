@@ -22,6 +22,7 @@ log = structlog.get_logger()
 
 OUTLIVING = frozenset({"executor"})
 WAIT_S = 60.0
+LOOK_S = 5.0
 STOP_S = 15.0
 _PR_SET_PDEATHSIG = 1
 
@@ -67,8 +68,8 @@ def survivors(state: Mapping[str, Any] | None) -> dict[str, int]:
     }
 
 
-def guard(state_file: Path) -> int:
-    """Fork the guardian of this process. Returns its pid."""
+def guard(state_file: Path, wait_s: float = WAIT_S) -> int:
+    """Fork the guardian of this process; it waits `wait_s` for the next supervisor. Returns its pid."""
     supervisor = os.getpid()
     pid = os.fork()
     if pid:
@@ -80,16 +81,17 @@ def guard(state_file: Path) -> int:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGUSR1, 0, 0, 0)
         with contextlib.suppress(OSError):
             Path("/proc/self/comm").write_text("tl-guardian")
+        last: dict[str, Any] | None = None
         while os.getppid() == supervisor:
-            signal.sigtimedwait({signal.SIGUSR1}, 3600.0)
-        _take_care(state_file, supervisor)
+            signal.sigtimedwait({signal.SIGUSR1}, LOOK_S)
+            last = written(state_file) or last  # it may be gone when it is needed
+        _take_care(state_file, supervisor, last, wait_s)
     finally:
         os._exit(0)
 
 
-def _take_care(state_file: Path, dead: int) -> None:
-    deadline = time.monotonic() + WAIT_S
-    last: dict[str, Any] | None = written(state_file)
+def _take_care(state_file: Path, dead: int, last: dict[str, Any] | None, wait_s: float) -> None:
+    deadline = time.monotonic() + wait_s
     while time.monotonic() < deadline:
         found = written(state_file)
         if found is not None and found.get("pid") != dead:
