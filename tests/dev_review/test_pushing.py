@@ -121,8 +121,8 @@ def test_a_refusal_is_the_status_of_the_ref(server: Embedded, project: str, ref:
 BAD_MESSAGES = [
     ("No id at all", "missing Change-Id in message footer"),
     ("Malformed\n\nChange-Id: I123", "invalid Change-Id line format in message footer"),
-    (f"Misplaced\n\nChange-Id: {new_change_id()}\n\nMore words here.", "Change-Id must be in message footer"),
-    (f"Two\n\nChange-Id: {new_change_id()}\nChange-Id: {new_change_id()}", "multiple Change-Id lines"),
+    ("Misplaced\n\nChange-Id: I" + "1" * 40 + "\n\nMore words here.", "Change-Id must be in message footer"),
+    ("Two\n\nChange-Id: I" + "2" * 40 + "\nChange-Id: I" + "3" * 40, "multiple Change-Id lines"),
 ]
 
 
