@@ -289,3 +289,9 @@ def test_presence_is_read_off_queues():
     found = presence_of([queue])
     assert [(p.pipeline, p.live) for p in found[RefKey("A,1")]] == [("check", False)]
     assert [(p.pipeline, p.live) for p in found[RefKey("B,1")]] == [("check", True)]
+
+
+def test_an_older_patch_set_that_is_asked_for_puts_nothing_out():
+    there = {RefKey("A,2"): (Presence("check", QueueId("t/check/x"), ItemId("i")),)}
+    answer = ask("A", candidate("A"), by=rules(manager=Manager.INDEPENDENT, name="check"), present=there)
+    assert [type(entry.event) for entry in answer.entries] == [Enqueue]

@@ -344,7 +344,7 @@ class _Clerk:
         return [
             Entry(presence.queue, Supersede(key, change.patchset))
             for key, presences in self.present.items()
-            if key != change.key and _line(key) == line
+            if _line(key) == line and _patchset(key) < int(change.patchset)
             for presence in presences
             if presence.pipeline == self.rules.name and presence.live
         ]
@@ -371,6 +371,11 @@ def presence_of(queues: Iterable[Queue]) -> dict[RefKey, tuple[Presence, ...]]:
 def _line(key: RefKey) -> str:
     """A key without its patch set."""
     return key.rpartition(",")[0]
+
+
+def _patchset(key: RefKey) -> int:
+    last = key.rpartition(",")[2]
+    return int(last) if last.isdigit() else 0
 
 
 def _title(candidate: Candidate) -> str:

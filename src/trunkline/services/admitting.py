@@ -45,6 +45,7 @@ def queue_settings(tenant: str, pipeline: Pipeline, name: str, branch: str | Non
         decrease_factor=pipeline.window_decrease_factor,
         priority=pipeline.priority,
         reports_start=bool(pipeline.reporters_for("start")),
+        reports_enqueue=bool(pipeline.reporters_for("enqueue")),
     )
 
 

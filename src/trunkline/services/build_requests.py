@@ -13,6 +13,7 @@ from trunkline.gate import Queue
 from trunkline.gate.effects import StartBuild
 from trunkline.services.layouts import Layouts, Loaded
 from trunkline.services.merging import MergeChange
+from trunkline.services.playbook_semaphores import counted, of_playbooks
 from trunkline.services.sources import Sources
 from trunkline.store import Connection, builds, futures, nodes, refs, tasks
 from trunkline.store.database import Row
@@ -65,6 +66,11 @@ async def start(conn: Connection, sources: Sources, layouts: Layouts, queue: Que
     )
     owner = f"queue:{queue.id}"
     body = {**msgspec.to_builtins(request), "secret_parents": list(effect.parents), "node_request": effect.request}
+    if by_phase := of_playbooks(job):
+        tenant = queue.settings.tenant
+        body["playbook_semaphores"] = {
+            phase: [counted(loaded, tenant, names) for names in playbooks] for phase, playbooks in by_phase.items()
+        }
     change = next(c for c in changes if c.key == effect.change)
     fresh = await builds.create(
         conn,

@@ -55,10 +55,12 @@ class Gathering:
         self.sources, self.layout, self.pipeline, self.now = sources, layout, pipeline, now
         self._changes: dict[tuple[str, int], ChangeInfo] = {}
         self._labels = _labels_voted(pipeline)
+        self._whole_topics: set[str] = set()
 
     async def of_change(self, info: ChangeInfo) -> Gathered:
         """Everything reachable from the change: needs always, needed-by only where it matters."""
         gathered = Gathered()
+        self._whole_topics = {name for name in self.sources.drivers if await self.sources.lands_whole_topics(name)}
         waiting = [info]
         self._changes[info.connection, info.number] = info
         while waiting and len(gathered.infos) < MOST:
@@ -109,8 +111,10 @@ class Gathering:
         return await self.sources[info.connection].by_topic(info.topic)
 
     def _topic_binds(self, info: ChangeInfo) -> bool:
+        """Changes of a topic need one another where the queue says so, or the review system lands them together."""
         queue = self.layout.queues.get(self._queue_name(info) or "")
-        return bool(info.topic and queue is not None and queue.dependencies_by_topic)
+        by_queue = queue is not None and queue.dependencies_by_topic
+        return bool(info.topic) and (by_queue or info.connection in self._whole_topics)
 
     def _queue_name(self, info: ChangeInfo) -> str | None:
         canonical = self.sources.canonical(info.connection, info.project)

@@ -10,18 +10,17 @@ import structlog
 from trunkline.config import Pipeline
 from trunkline.gate import Change, Queue
 from trunkline.gate import effects as e
-from trunkline.gate.events import SemaphoresHad
-from trunkline.gate.model import ItemId, JobId, Manager
+from trunkline.gate.model import Manager
 from trunkline.services import build_requests, inner_events, providing
 from trunkline.services.freezing import merge_changes
 from trunkline.services.layouts import Layouts, Loaded, has_pipeline
+from trunkline.services.playbook_semaphores import counted, tell_served
 from trunkline.services.sources import Sources
-from trunkline.store import Connection, builds, events, futures, pipelines, queues, requests, semaphores, tasks
-from trunkline.store.database import Row
+from trunkline.store import Connection, builds, futures, pipelines, queues, requests, semaphores, tasks
 
 log = structlog.get_logger()
 
-TOLD_WHERE_ASKED = frozenset({e.ReportKind.MERGE_CONFLICT, e.ReportKind.ENQUEUE_REFUSED})
+TOLD_WHERE_ASKED = frozenset({e.ReportKind.MERGE_CONFLICT, e.ReportKind.ENQUEUE_REFUSED, e.ReportKind.ENQUEUE})
 """Reports only for projects that have the pipeline: others did not ask for its opinion."""
 MIDDLE_PRIORITY = 400  # tasks run highest first; the gate counts the other way round
 
@@ -75,7 +74,7 @@ class Effects:
             case e.AcquireSemaphores():
                 await self._acquire(conn, queue, effect)
             case e.ReleaseSemaphores():
-                await _tell_served(conn, await semaphores.release(conn, effect.ticket))
+                await tell_served(conn, await semaphores.release(conn, effect.ticket))
             case e.FindProvided():
                 await providing.ask(conn, queue, effect)
             case e.StartBuild():
@@ -171,16 +170,7 @@ class Effects:
     async def _acquire(self, conn: Connection, queue: Queue, effect: e.AcquireSemaphores) -> None:
         tenant = queue.settings.tenant
         loaded = await self.layouts.get(conn, tenant)
-        most = loaded.layout.semaphores if loaded else {}
-        shared = loaded.spec.global_semaphores if loaded else {}
-        names = [
-            {
-                "scope": "" if name in shared and name not in most else tenant,
-                "name": name,
-                "max": most.get(name, shared.get(name, 1)),
-            }
-            for name in effect.names
-        ]
+        names = counted(loaded, tenant, effect.names)
         served = await semaphores.acquire(
             conn,
             ticket=effect.ticket,
@@ -193,7 +183,7 @@ class Effects:
             priority=effect.priority,
             relative_priority=effect.relative_priority,
         )
-        await _tell_served(conn, served)
+        await tell_served(conn, served)
 
     async def _record(self, conn: Connection, queue: Queue, effect: e.RecordBuild) -> None:
         if not effect.executed:
@@ -254,12 +244,6 @@ class Effects:
         failed = {e.ReportKind.SUCCESS: False, e.ReportKind.FAILURE: True}.get(kind)
         tenant = loaded.spec.name
         return await pipelines.note_result(conn, tenant, pipeline.name, loaded.generation, failed, limit)
-
-
-async def _tell_served(conn: Connection, served: list[Row]) -> None:
-    for row in served:
-        event = SemaphoresHad(ItemId(row["item"]), JobId(row["job"]), row["ticket"])
-        await events.post(conn, f"queue:{row['queue_id']}", event)
 
 
 def _priority(priority: int) -> int:

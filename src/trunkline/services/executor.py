@@ -31,6 +31,7 @@ from trunkline.services.build_requests import EXECUTE
 from trunkline.services.holding import held_for, hold_nodes
 from trunkline.services.keystore import Keystore
 from trunkline.services.merger import identity
+from trunkline.services.playbook_semaphores import PlaybookSemaphores, forget
 from trunkline.services.private import private_of
 from trunkline.services.process import DRAIN_S, Process
 from trunkline.services.settings import Settings
@@ -107,7 +108,8 @@ class Executing:
             await events.post(conn, row["owner"], BuildStarted(BuildId(uuid), row["start_time"].timestamp()))
         log.info("build.started", build=uuid, job=request.job.name, tenant=request.tenant)
         control = self.controls[uuid] = BuildControl()
-        sink = _Sink(self, row, [node.uuid for node in request.nodes if node.uuid], self._starting)
+        holding = PlaybookSemaphores(self.db, row, control)
+        sink = _Sink(self, row, [node.uuid for node in request.nodes if node.uuid], self._starting, holding)
         try:
             await self._look(uuid)
             await sink.acquire()
@@ -160,6 +162,7 @@ class Executing:
                 await hold_nodes(conn, row, result, node_ids)
             if asked_for := (row["request"] or {}).get("node_request"):
                 await requests.return_nodes(conn, asked_for)
+        await forget(conn, row)
         if not written:
             return
         event = BuildCompleted(
@@ -214,9 +217,15 @@ class _Sink:
     """Where a running build reports: rows and events of its owner."""
 
     def __init__(
-        self, executing: Executing, row: dict[str, Any], node_ids: list[str], starting: asyncio.Semaphore
+        self,
+        executing: Executing,
+        row: dict[str, Any],
+        node_ids: list[str],
+        starting: asyncio.Semaphore,
+        semaphores: PlaybookSemaphores,
     ) -> None:
         self.executing, self.row, self.node_ids, self._starting = executing, row, node_ids, starting
+        self.semaphores = semaphores
         self.is_holding = False
 
     async def acquire(self) -> None:
@@ -238,11 +247,13 @@ class _Sink:
 
     async def phase(self, name: str, index: int) -> None:
         self.release()  # it has started: another may begin
+        await self.semaphores.enter(name, index)
 
     async def failing(self) -> None:
         await self._post(BuildFailing(BuildId(self.row["uuid"])))
 
     async def paused(self, data: dict[str, Any], secret_data: dict[str, Any]) -> None:
+        await self.semaphores.leave()
         async with self.executing.db.transaction() as conn:
             await builds.set_state(conn, self.row["uuid"], "paused")
             secret = self.executing.keystore.seal(msgspec.json.encode(secret_data)) if secret_data else None

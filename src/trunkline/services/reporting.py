@@ -33,6 +33,7 @@ log = structlog.get_logger()
 TRIES = 4  # of one task; the task itself is tried again
 PAUSE_S = 0.5
 SAID_BY_ITSELF = {"start", "enqueue"}
+WITHOUT_LINK = {*SAID_BY_ITSELF, "no-jobs"}  # their messages name the link where it is wanted
 MERGE_FAILURE = "MERGE_FAILURE"
 
 
@@ -210,7 +211,7 @@ class Reporting:
         url = self._item_url(effect, future_id, kind)
         text = compose(
             first_line(definition, kind, result, words, url),
-            item_url="" if put_out or kind in SAID_BY_ITSELF else url,
+            item_url="" if put_out or kind in WITHOUT_LINK else url,
             lines=[] if kind in SAID_BY_ITSELF or put_out else self._lines(rows, jobs),
             detail=_detail(kind, words, errors, files),
             warnings=[w for row in rows for w in row["warnings"]],

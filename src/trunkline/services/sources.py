@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from trunkline.connections import Connection, open_connection
 from trunkline.git import GitSource
 from trunkline.services.settings import Settings, SettingsError
 
+SETTINGS_FRESH_S = 300.0
 PATHS = frozenset({"sshkey", "known_hosts"})
 
 
@@ -19,6 +21,7 @@ class Sources:
     def __init__(self, drivers: Mapping[str, Connection], specs: Mapping[str, ConnectionSpec]) -> None:
         self.drivers = dict(drivers)
         self.specs = dict(specs)
+        self._whole_topics: dict[str, tuple[float, bool]] = {}
 
     @classmethod
     def open(cls, settings: Settings) -> Sources:
@@ -60,6 +63,14 @@ class Sources:
             if number is not None:
                 return driver, number
         return None
+
+    async def lands_whole_topics(self, connection: str) -> bool:
+        """Whether that system lands all changes of a topic together; asked now and then."""
+        asked, answer = self._whole_topics.get(connection, (-SETTINGS_FRESH_S, False))
+        if time.monotonic() - asked > SETTINGS_FRESH_S:
+            answer = await self.drivers[connection].submits_whole_topic()
+            self._whole_topics[connection] = (time.monotonic(), answer)
+        return answer
 
     def all(self) -> Iterable[Connection]:
         return self.drivers.values()

@@ -49,6 +49,24 @@ async def release(conn: Connection, ticket: str) -> list[Row]:
     return await _serve(conn)
 
 
+async def release_of_build(conn: Connection, build: str) -> list[Row]:
+    """As `release`, for every playbook of a build that has ended."""
+    await _lock(conn)
+    for table in ("semaphore_holders", "semaphore_waiters"):
+        await conn.execute(f"delete from {table} where starts_with(ticket, %s)", (playbook_ticket(build),))
+    return await _serve(conn)
+
+
+def playbook_ticket(build: str, phase: str = "", index: int | None = None) -> str:
+    """Under which a playbook holds its semaphores; without a phase, how all of the build begin."""
+    return f"playbook:{build}:" + (f"{phase}:{index}" if phase else "")
+
+
+async def has(conn: Connection, ticket: str) -> bool:
+    cursor = await conn.execute("select 1 from semaphore_holders where ticket = %s limit 1", (ticket,))
+    return await cursor.fetchone() is not None
+
+
 async def holders(conn: Connection) -> list[Row]:
     cursor = await conn.execute("select * from semaphore_holders order by since, ticket")
     return await cursor.fetchall()
