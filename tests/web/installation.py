@@ -106,7 +106,7 @@ async def installation(db: Database, folder: Path, base: str = BASE) -> StoreSou
             await configuration.put_project(conn, "gerrit", project, "master", {"master": "0" * 40})
         await configuration.put_blobs(conn, {"blob": base})
         await configuration.put_branch(conn, "gerrit", "config", "master", "", "0" * 40, {"zuul.yaml": "blob"})
-        await configuration.reached(conn, "meadow", 1)
+        await configuration.reached(conn, "meadow", 1, "first")
         for kind in ("scheduler", "executor", "web"):
             await components.beat(
                 conn, kind=kind, hostname="ci1", instance="1", state="running", pid=1, version="0.1.0"

@@ -302,7 +302,7 @@ def test_pages_hear_of_what_the_store_says(postgres_uri, tmp_path):
             async def tell():
                 while True:
                     async with db.transaction() as conn:
-                        await configuration.reached(conn, "meadow", 2)
+                        await configuration.reached(conn, "meadow", 2, "second")
                     await asyncio.sleep(0.2)
 
             telling = asyncio.create_task(tell())

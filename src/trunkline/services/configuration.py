@@ -7,6 +7,7 @@ shown. An untrusted project's broken files are taken as they are; only the broke
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Iterable
 
 import msgspec
@@ -27,7 +28,7 @@ AT_ONCE = 6
 
 
 async def load(db: Database, repos: RepoStore, sources: Sources, tenant: str, projects: Iterable[str] | None) -> None:
-    """Read the configuration of a tenant's projects (None: all; names are canonical) and raise its generation.
+    """Read the configuration of a tenant's projects (None: all; names are canonical) and raise its generation if that changes anything.
 
     What cannot be reached keeps what was read before, with the problem noted.
     """
@@ -46,11 +47,31 @@ async def load(db: Database, repos: RepoStore, sources: Sources, tenant: str, pr
 
     await asyncio.gather(*(one(p) for p in spec.projects if only is None or p.canonical_name in only))
     async with db.transaction() as conn:
-        await configuration.reached(conn, tenant, wanted)
         for connection in sources.drivers:
             await events.post(conn, f"router:{connection}", {"kind": "layout-ready", "tenant": tenant})
+        fingerprint = await _fingerprint(conn, spec)
+        if not await configuration.reached(conn, tenant, wanted, fingerprint):
+            return  # most landings leave the configuration as it was: the layout stands
         await tasks.defer(conn, "tenant.apply", queue=tasks.SCHEDULER, lock=f"tenant:{tenant}", tenant=tenant)
     log.info("tenant.loaded", tenant=tenant, generation=wanted, projects=len(spec.projects))
+
+
+async def _fingerprint(conn: Connection, spec: TenantSpec) -> str:
+    """Of all that a layout is made of: the tenant's description, branches, files."""
+    projects = await configuration.projects(conn)
+    files = {
+        (r["connection"], r["project"], r["branch"], r["paths_key"]): r for r in await configuration.branches(conn)
+    }
+    parts: list[object] = [msgspec.to_builtins(spec)]
+    for project in spec.projects:
+        facts = projects.get((project.connection, project.name))
+        names = sorted(facts["branches"]) if facts else []
+        parts.append([project.canonical_name, names, facts["default_branch"] if facts else None])
+        for name in names:
+            row = files.get((project.connection, project.name, name, paths_key(project)))
+            if row is not None and project.loads_branch(name):
+                parts.append([name, row["files"], row["held"]])
+    return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()
 
 
 async def _read_project(db: Database, repos: RepoStore, sources: Sources, project: ProjectSpec) -> None:

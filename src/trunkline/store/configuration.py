@@ -66,14 +66,22 @@ async def want_next(conn: Connection, name: str) -> int:
     return int(row["wanted"]) if row else 0
 
 
-async def reached(conn: Connection, name: str, wanted: int) -> None:
-    """The configuration that was asked for as number `wanted` has been read."""
-    await conn.execute(
-        "update tenants set generation = greatest(generation, %s), reconfigured = clock_timestamp() where name = %s",
-        (wanted, name),
+async def reached(conn: Connection, name: str, wanted: int, fingerprint: str) -> bool:
+    """The configuration asked for as number `wanted` has been read. False if it is what was in force before."""
+    cursor = await conn.execute(
+        """
+        update tenants set generation = greatest(generation, %(wanted)s), fingerprint = %(fingerprint)s,
+            reconfigured = clock_timestamp()
+        where name = %(name)s and (fingerprint is distinct from %(fingerprint)s or generation = 0)
+        """,
+        {"wanted": wanted, "fingerprint": fingerprint, "name": name},
     )
+    is_new = cursor.rowcount > 0
+    if not is_new:
+        await conn.execute("update tenants set wanted = generation where name = %s and wanted = %s", (name, wanted))
     await notify(conn, "layout", name)
     await notify(conn, "status", name)
+    return is_new
 
 
 async def reconfiguring(conn: Connection) -> list[str]:

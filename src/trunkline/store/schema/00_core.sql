@@ -106,6 +106,7 @@ create table tenants (
     spec jsonb not null,
     generation int not null default 0,
     wanted int not null default 1,           -- generation asked for; reconfiguring while it is ahead
+    fingerprint text,                        -- of what the generation in force was made of
     state jsonb not null default '{}',       -- event queues paused or discarding
     reconfigured timestamptz
 );
