@@ -22,7 +22,7 @@ from trunkline.connections.timer import TimeSpec, offset_s, parse
 from trunkline.services.layouts import Layouts, has_pipeline
 from trunkline.services.process import Process
 from trunkline.services.sources import Sources
-from trunkline.store import configuration, events, leases, streams
+from trunkline.store import Connection, configuration, events, leases, streams
 
 log = structlog.get_logger()
 
@@ -35,8 +35,9 @@ async def watch(process: Process, sources: Sources, layouts: Layouts) -> None:
     while not process.stop.is_set():
         try:
             async with leases.held(process.db, "timers"):
+                looking = _Looking(process, sources, layouts)
                 while not process.stop.is_set():
-                    await _look(process, sources, layouts)
+                    await looking.look()
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(process.stop.wait(), LOOK_S)
         except asyncio.CancelledError:
@@ -46,19 +47,46 @@ async def watch(process: Process, sources: Sources, layouts: Layouts) -> None:
             await asyncio.sleep(1.0)
 
 
-async def _look(process: Process, sources: Sources, layouts: Layouts) -> None:
-    now = int(time.time())
-    async with process.db.transaction() as conn:
-        kept = await streams.position(conn, "timer")
-        since = max(int(kept["at"]), now - MOST_LATE_S) if kept else now - 1
-        if since >= now:
+class _Looking:
+    """One holder of the lease. Costs one query a look while no tenant has a timer."""
+
+    def __init__(self, process: Process, sources: Sources, layouts: Layouts) -> None:
+        self.process, self.sources, self.layouts = process, sources, layouts
+        self.since: int | None = None  # up to which second everything was told; None = as kept
+        self.timed: dict[str, tuple[int, Layout | None]] = {}  # by tenant: generation, its layout if that has timers
+
+    async def look(self) -> None:
+        now = int(time.time())
+        if self.since is not None and self.since >= now:
             return
-        found: list[TriggerEvent] = []
-        for tenant in await configuration.tenant_names(conn):
-            loaded = await layouts.get(conn, tenant)
-            if loaded is not None:
-                found += [event for second in range(since + 1, now + 1) for event in due(loaded.layout, second)]
-        for event in [await _dereferenced(sources, event) for event in found]:
+        async with self.process.db.transaction() as conn:
+            await self._learn(conn)
+            timed = [layout for _, layout in self.timed.values() if layout is not None]
+            if timed:
+                await self._tell(conn, timed, now)
+        self.since = now
+
+    async def _learn(self, conn: Connection) -> None:
+        generations = await configuration.generations(conn)
+        for tenant in self.timed.keys() - generations.keys():
+            del self.timed[tenant]
+        for tenant, generation in generations.items():
+            if self.timed.get(tenant, (-1, None))[0] != generation:
+                loaded = await self.layouts.get(conn, tenant)
+                has_timers = loaded is not None and any(
+                    p.triggers.get("timer") for p in loaded.layout.pipelines.values()
+                )
+                self.timed[tenant] = (generation, loaded.layout if loaded is not None and has_timers else None)
+
+    async def _tell(self, conn: Connection, timed: list[Layout], now: int) -> None:
+        since = self.since
+        if since is None:
+            kept = await streams.position(conn, "timer")
+            since = max(int(kept["at"]), now - MOST_LATE_S) if kept else now - 1
+        for event in [
+            event for second in range(since + 1, now + 1) for layout in timed for event in due(layout, second)
+        ]:
+            event = await _dereferenced(self.sources, event)
             body = {"kind": "trigger", "event": msgspec.to_builtins(event)}
             await events.post(conn, f"router:{event.connection}", body)
         await streams.keep_position(conn, "timer", {"at": float(now)})

@@ -46,6 +46,12 @@ async def generation(conn: Connection, name: str) -> int:
     return int(row["generation"]) if row else 0
 
 
+async def generations(conn: Connection) -> dict[str, int]:
+    """Of every tenant's layout."""
+    cursor = await conn.execute("select name, generation from tenants order by position, name")
+    return {row["name"]: row["generation"] for row in await cursor.fetchall()}
+
+
 async def state(conn: Connection, name: str) -> dict[str, Any]:
     """The tenant's switches; they do not change until the transaction ends."""
     row = await (await conn.execute("select state from tenants where name = %s for share", (name,))).fetchone()
