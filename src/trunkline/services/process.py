@@ -121,11 +121,25 @@ class Process:
                 log.warning("tasks.not_swept", kind=self.kind, error=str(problem))
 
 
+class _FailedTasks(logging.Filter):
+    """Says that a task failed and will be tried again: else an operator sees only that nothing happens."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if getattr(record, "action", "") == "job_error_retry":
+            problem = record.exc_info[1] if record.exc_info else None
+            log.warning("task.failed", detail=record.getMessage(), error=repr(problem)[:2000])
+        return record.levelno >= logging.WARNING
+
+
 def configure_logging(debug: bool = False) -> None:
     """Events as key=value lines on standard error."""
     logging.basicConfig(
         level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
+    worker = logging.getLogger("procrastinate.worker")
+    if not worker.filters:
+        worker.setLevel(logging.INFO)
+        worker.addFilter(_FailedTasks())
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
