@@ -25,7 +25,7 @@ ENQUEUE = {"pipeline": "check", "change": "1202,3"}
         ("Bearer " + token(aud="else"), "IncorrectAudienceError"),
         ("Bearer " + token(exp=time.time() - 5), "TokenExpiredError"),
         ("Bearer " + token(sub=None), "MissingClaimError"),
-        ("Bearer " + token(iat=time.time() + 90), "AuthTokenUnauthorizedException"),
+        ("Bearer " + token(iat=time.time() + 86400, exp=time.time() + 90000), "AuthTokenUnauthorizedException"),
         ("Bearer " + token(zuul={"admin": "meadow"}), "IncorrectZuulAdminClaimError"),
         ("Bearer " + token()[:-4] + "AAAA", "AuthTokenInvalidSignatureException"),
     ],

@@ -99,6 +99,8 @@ class Reporting:
                 landed.append(change.key)  # a pipeline that does not submit has nothing to land
                 continue
             refusal = await self._submit(change, is_last)
+            if refusal is not None and await self._vote_again(change, definition, reporters):
+                refusal = await self._submit(change, is_last)
             if refusal is not None:
                 log.warning("change.not_landed", change=change.key, detail=refusal)
                 async with self.db.transaction() as conn:
@@ -136,6 +138,42 @@ class Reporting:
                 await asyncio.sleep(PAUSE_S * attempt)
         return problem
 
+    async def _vote_again(self, change: Change, pipeline: Pipeline, reporters: Mapping[str, Any]) -> bool:
+        """Vote once more, without words, if another pipeline's late report has taken our votes' place."""
+        assert change.number is not None
+        driver = self.sources[change.connection]
+        labels = _labels(reporters.get(change.connection))
+        try:
+            info = await driver.change(change.number, int(change.patchset or 0))
+            standing = {(vote.label, vote.value) for vote in info.approvals}
+            if not info.is_current_patchset or labels.items() <= standing:
+                return False
+            await driver.report(self._report_of(change, pipeline, "", labels, {}))
+        except (ConnectionFailed, ChangeNotFound, ReportRefused) as problem:
+            log.warning("vote.refused", change=change.key, detail=str(problem))
+            return False
+        log.info("change.voted_again", change=change.key)
+        return True
+
+    def _report_of(
+        self,
+        change: Change,
+        pipeline: Pipeline,
+        message: str,
+        labels: Mapping[str, int],
+        comments: Mapping[str, tuple[FileComment, ...]],
+    ) -> Report:
+        assert change.number is not None
+        return Report(
+            project=change.project.removeprefix(self.sources.specs[change.connection].canonical_hostname + "/"),
+            number=change.number,
+            patchset=int(change.patchset or 0),
+            pipeline=pipeline.name,
+            message=message,
+            labels=labels,
+            comments=comments,
+        )
+
     async def _tell(
         self,
         key: str,
@@ -149,21 +187,7 @@ class Reporting:
         options = reporters.get(change.connection)
         if options is None or change.number is None or change.connection not in self.sources.drivers:
             return
-        labels = {
-            key: value
-            for key, value in (options.items() if isinstance(options, Mapping) else ())
-            if isinstance(value, int) and not isinstance(value, bool)
-        }
-        name = change.project.removeprefix(self.sources.specs[change.connection].canonical_hostname + "/")
-        report = Report(
-            project=name,
-            number=change.number,
-            patchset=int(change.patchset or 0),
-            pipeline=pipeline.name,
-            message=message,
-            labels=labels,
-            comments=comments,
-        )
+        report = self._report_of(change, pipeline, message, _labels(options), comments)
         async with self.db.transaction() as conn:
             before = await said.intend(conn, key)
         if before != "said" and await self._send(change, report, is_last, perhaps=before == "perhaps"):
@@ -266,6 +290,12 @@ class Reporting:
         if change.number is None:
             return ""
         return f"{self.web_root}status/change/{change.number},{change.patchset}"
+
+
+def _labels(options: Any) -> dict[str, int]:
+    """The votes among a reporter's options."""
+    pairs = options.items() if isinstance(options, Mapping) else ()
+    return {key: value for key, value in pairs if isinstance(value, int) and not isinstance(value, bool)}
 
 
 def _report_key(tenant: str, pipeline: str, effect: e.Report | e.Land, kind: str, change: Change) -> str:

@@ -67,6 +67,11 @@ MOST_EVENTS = 200_000
 
 
 @dataclass
+
+# A failure that no test gave: what the item needs has failed, or somebody took a vote back.
+NO_VERDICT = ("depends on a change", "missing merge requirement")
+
+
 class Tally:
     """What became of the changes."""
 
@@ -298,7 +303,7 @@ class GateWorld:
     def _report(self, effect: Report) -> None:
         if effect.answer:
             self._post(ReportSent(effect.item, effect.kind.value), after=self._short())
-        if effect.kind is ReportKind.FAILURE and "depends on a change" not in effect.message:
+        if effect.kind is ReportKind.FAILURE and not any(words in effect.message for words in NO_VERDICT):
             self.tally.rejected += 1
             if self.settings.manager is Manager.DEPENDENT:
                 self.laws.innocent(effect.future, [change.key for change in effect.changes])
