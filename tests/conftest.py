@@ -41,6 +41,7 @@ def postgres_server(tmp_path: Path):
     server.stop()
 
 
+@pytest.hookimpl(tryfirst=True)  # before the workers are told of the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of one file share its fixtures, and may build on one another: they run in one worker."""
     for item in items:

@@ -65,13 +65,11 @@ from trunkline.sim.gate_workload import Workload
 
 MOST_EVENTS = 200_000
 
-
-@dataclass
-
 # A failure that no test gave: what the item needs has failed, or somebody took a vote back.
 NO_VERDICT = ("depends on a change", "missing merge requirement")
 
 
+@dataclass
 class Tally:
     """What became of the changes."""
 
