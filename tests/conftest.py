@@ -39,11 +39,3 @@ def postgres_server(tmp_path: Path):
     migrate(uri)
     yield server
     server.stop()
-
-
-@pytest.hookimpl(tryfirst=True)  # before the workers are told of the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of one file share its fixtures, and may build on one another: they run in one worker."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))

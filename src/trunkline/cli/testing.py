@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
         _provide_chromium()
     command = [sys.executable, "-m", "pytest", *given]
     if everything and not any(a.startswith("-n") for a in given):
-        command += ["-n", str(os.cpu_count() or 2), "--dist", "loadgroup"]
+        command += ["-n", str(os.cpu_count() or 2), "--dist", "loadfile"]
     return subprocess.run(command, cwd=here).returncode
 
 
