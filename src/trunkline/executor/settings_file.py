@@ -31,7 +31,7 @@ def ansible_settings(
         "nocows": True,
         "timeout": 30,
         "display_args_to_stdout": show_arguments,
-        "internal_poll_interval": "0.001",
+        "internal_poll_interval": "0.005",
         "localhost_warning": False,
     }
     if console:
