@@ -21,7 +21,8 @@ def run(args: argparse.Namespace) -> int:
     from trunkline.demo.view import View, closing_table
     from trunkline.services.world import World, WorldFailed, default_home
 
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _interrupt)
     view = View()
     world = World((args.home or default_home()).absolute(), args.web_port, say=view.say)
     try:
