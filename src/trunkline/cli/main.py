@@ -55,6 +55,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"trunkline: there is no command `{word}`{hint}\n\n{_usage()}", file=sys.stderr)
         return 2
     module = import_module(f"trunkline.cli.{COMMANDS[word][0]}")
+    if getattr(module, "TAKES_EVERYTHING", False) and rest[:1] not in (["-h"], ["--help"]):
+        return int(module.run(argparse.Namespace(word=word, arguments=rest)) or 0)
     command = argparse.ArgumentParser(prog=f"trunkline {word}", description=module.__doc__)
     command.set_defaults(word=word)
     module.configure(command)

@@ -14,6 +14,8 @@ import sys
 
 from trunkline.cli.checkout import root
 
+TAKES_EVERYTHING = True  # options are pytest's
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="paths and options for pytest")
