@@ -18,7 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     begin = time.monotonic()
     print("Trunkline: a small world starts; everything in it is real, on this machine alone", flush=True)
-    from trunkline.demo.view import View, closing_table
+    from trunkline.demo.view import View
     from trunkline.services.world import World, WorldFailed, default_home
 
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -34,7 +34,6 @@ def run(args: argparse.Namespace) -> int:
     except WorldFailed as problem:
         print(f"trunkline demo: {problem}", file=sys.stderr)
         return 1
-    del closing_table
     return 0 if good else 1
 
 
